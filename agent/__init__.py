@@ -1,0 +1,1 @@
+"""The learner: active dendrites, k-winners, actor and critics, SAC, replay, checkpoints."""

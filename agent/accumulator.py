@@ -1,0 +1,43 @@
+"""Means of metrics between two rows, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class MeanAccumulator:
+    """Sums tensors where they live; the values are read only when a row is written."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor | float]) -> None:
+        """Add one observation of each key: a scalar, or a vector whose elements are averaged
+        separately.
+        """
+        for key, value in values.items():
+            tensor = torch.as_tensor(value, dtype=torch.float32)
+            total = self._sums.get(key)
+            self._sums[key] = tensor.clone() if total is None else total.to(tensor.device) + tensor
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def pop(self) -> dict[str, list[float]]:
+        """Means since the last call, as lists (one element for a scalar); then start afresh."""
+        means = {
+            key: (total / self._counts[key]).flatten().tolist() for key, total in self._sums.items()
+        }
+        self._sums, self._counts = {}, {}
+        return means
+
+    def state_dict(self) -> dict[str, list]:
+        """JSON data; float32 sums survive the round trip exactly."""
+        return {key: [total.tolist(), self._counts[key]] for key, total in self._sums.items()}
+
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        """Restore `state_dict()`."""
+        self._sums = {key: torch.tensor(total) for key, (total, _) in state.items()}
+        self._counts = {key: int(count) for key, (_, count) in state.items()}

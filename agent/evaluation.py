@@ -1,0 +1,38 @@
+"""Evaluation of an agent: the same call in training and in evaluate.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from numpy.random import SeedSequence
+
+from agent.sac import SAC
+from agent.seeding import torch_generator
+from envs.rollout import EpisodeResults, rollout
+from envs.vector import MT10VectorEnv
+
+
+def evaluate_agent(
+    agent: SAC,
+    envs: MT10VectorEnv,
+    *,
+    goals: int,
+    episodes_per_goal: int,
+    actions: Literal["mean", "sample"],
+    seed: SeedSequence,
+    on_step: Callable[[], None] = lambda: None,
+) -> EpisodeResults:
+    """Run the agent on the first `goals` goals of every task.
+
+    Neither the agent nor any training stream is touched: sampled actions draw their noise from
+    `seed`, afresh in every call.
+    """
+    generator = torch_generator(seed) if actions == "sample" else None
+    return rollout(
+        envs,
+        lambda obs: agent.act(obs, generator),
+        goals=goals,
+        episodes_per_goal=episodes_per_goal,
+        on_step=on_step,
+    )

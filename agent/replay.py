@@ -1,0 +1,150 @@
+"""The shared replay buffer: one ring per task, batches laid out task by task."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import psutil
+import torch
+from torch import Generator, Tensor
+
+from configs.errors import UsageError
+
+Sampling = Literal["balanced", "uniform"]
+
+
+class Batch(NamedTuple):
+    """A batch of transitions; `[...]` is `[T, b]` (task-major), or `[n]` with `rows`."""
+
+    obs: Tensor  # [..., obs] float32
+    action: Tensor  # [..., action] float32, in [-1, 1]
+    reward: Tensor  # [...] float32, raw
+    next_obs: Tensor  # [..., obs] float32, the true successor, never a reset observation
+    terminated: Tensor  # [...] bool; truncation is not termination
+    rows: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
+
+
+class ReplayBuffer:
+    """One ring of `capacity // num_tasks` transitions per task, written side by side.
+
+    All tasks are stepped together, so all rings share one write position and one size. Rewards are
+    stored as the simulator gave them.
+
+    Args:
+        num_tasks: T.
+        capacity: transitions over all tasks.
+        obs_size, action_size: features.
+        device: where the storage lives.
+
+    Raises:
+        UsageError: the storage would not fit into free memory.
+    """
+
+    def __init__(
+        self, num_tasks: int, capacity: int, obs_size: int, action_size: int, device: torch.device
+    ) -> None:
+        self.num_tasks = num_tasks
+        self.ring = capacity // num_tasks
+        self.position = 0
+        self.size = 0  # transitions stored per task
+        needed = self.bytes_needed(num_tasks, capacity, obs_size, action_size)
+        free = free_bytes(device)
+        if needed > free:
+            raise UsageError(
+                f"replay.capacity: {capacity:,} transitions need {needed / 1e9:.2f} GB and {device} has "
+                f"{free / 1e9:.2f} GB free; use a smaller --replay.capacity"
+            )
+        lead = (num_tasks, self.ring)
+        self.storage = {
+            "obs": torch.empty(*lead, obs_size, device=device),
+            "action": torch.empty(*lead, action_size, device=device),
+            "reward": torch.empty(lead, device=device),
+            "next_obs": torch.empty(*lead, obs_size, device=device),
+            "terminated": torch.empty(lead, dtype=torch.bool, device=device),
+        }
+
+    @staticmethod
+    def bytes_needed(num_tasks: int, capacity: int, obs_size: int, action_size: int) -> int:
+        """Storage in bytes: float32 features and reward, one byte for `terminated`."""
+        return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 1)
+
+    def add(
+        self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor, terminated: Tensor
+    ) -> None:
+        """Store N transitions of every task: `[T, N, obs]`, `[T, N, action]`, `[T, N]`, ..."""
+        rows = dict(obs=obs, action=action, reward=reward, next_obs=next_obs, terminated=terminated)
+        count = obs.shape[1]
+        slots = (self.position + torch.arange(count)) % self.ring
+        for name, value in rows.items():
+            store = self.storage[name]
+            store[:, slots.to(store.device)] = value.to(store.device, store.dtype)
+        self.position = (self.position + count) % self.ring
+        self.size = min(self.size + count, self.ring)
+
+    def sample(self, sampling: Sampling, batch_size: int, generator: Generator) -> Batch:
+        """A random batch; `generator` must be on the buffer's device.
+
+        balanced: `batch_size // T` transitions of every task, task-major `[T, b, ...]`. uniform:
+        `batch_size` over everything stored, `[n, ...]` with `rows [n]`. Both with replacement.
+        """
+        if sampling == "balanced":
+            return self._sample_balanced(batch_size // self.num_tasks, generator)
+        return self._sample_uniform(batch_size, generator)
+
+    def newest(self, per_task: int) -> Batch:
+        """The last transitions of every task, at most `per_task`, task-major and in no order."""
+        count = min(per_task, self.size)
+        columns = (self.position - 1 - torch.arange(count)) % self.ring
+        return self._rows_of_each_task(columns.expand(self.num_tasks, -1))
+
+    def _sample_balanced(self, per_task: int, generator: Generator) -> Batch:
+        columns = torch.randint(
+            self.size, (self.num_tasks, per_task), generator=generator, device=generator.device
+        )  # [T, b]
+        return self._rows_of_each_task(columns)
+
+    def _sample_uniform(self, batch_size: int, generator: Generator) -> Batch:
+        draw = torch.randint(
+            self.num_tasks * self.size, (batch_size,), generator=generator, device=generator.device
+        )
+        rows, columns = draw // self.size, draw % self.size
+        return Batch(**self._gather(rows * self.ring + columns, (batch_size,)), rows=rows)
+
+    def _rows_of_each_task(self, columns: Tensor) -> Batch:
+        """Task-major batch of ring positions `columns [T, b]`."""
+        device = self.storage["obs"].device
+        tasks = torch.arange(self.num_tasks, device=device).unsqueeze(1)  # [T, 1]
+        index = (tasks * self.ring + columns.to(device)).flatten()
+        return Batch(**self._gather(index, tuple(columns.shape)), rows=None)
+
+    def _gather(self, index: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        return {
+            name: store.flatten(0, 1).index_select(0, index).view(*shape, *store.shape[2:])
+            for name, store in self.storage.items()
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The written part of the rings, and the write position."""
+        state = {name: store[:, : self.size].contiguous() for name, store in self.storage.items()}
+        state["position"] = torch.tensor(self.position)
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore; raises `ValueError` if the rings have another size."""
+        size = state["obs"].shape[1]
+        position = int(state["position"])
+        if size > self.ring or not 0 <= position < self.ring:
+            raise ValueError(f"holds {size} transitions per task, the ring is {self.ring}")
+        for name, store in self.storage.items():
+            if state[name].shape != (self.num_tasks, size, *store.shape[2:]):
+                raise ValueError(f"'{name}' has shape {tuple(state[name].shape)}")
+        for name, store in self.storage.items():
+            store[:, :size] = state[name]
+        self.size, self.position = size, position
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be allocated on `device`."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,66 @@
+"""Per-task return scaling: the largest return each task has shown sets the unit of its rewards.
+
+Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards when they are sampled, so
+that stored rewards never go stale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+
+class ReturnScale:
+    """Tracks the largest discounted return of each task over finished episodes.
+
+    The critic bootstraps through time limits, so an episode's returns are continued past its last
+    step as if its last reward went on for ever: G_h = r_h / (1 - gamma). A solved Meta-World task
+    (reward 10 a step) then has return 10 / (1 - gamma) at any horizon.
+
+    Args:
+        num_tasks: T.
+        copies: N environments per task.
+        horizon: longest episode [environment steps].
+        discount: gamma.
+    """
+
+    def __init__(self, num_tasks: int, copies: int, horizon: int, discount: float) -> None:
+        self.discount = discount
+        self.largest = np.zeros(num_tasks)  # [T] float64
+        self._rewards = np.zeros((num_tasks, copies, horizon), np.float32)
+        self._length = np.zeros((num_tasks, copies), np.int64)
+
+    def observe(self, reward: NDArray[np.float32], done: NDArray[np.bool_]) -> None:
+        """Add one step: `reward [T, N]`, `done [T, N]` where the episode ends with this step."""
+        task, copy = np.indices(reward.shape)
+        self._rewards[task, copy, self._length] = reward
+        self._length += 1
+        for t, n in zip(*np.nonzero(done), strict=True):
+            rewards = self._rewards[t, n, : self._length[t, n]]
+            returns = discounted_returns(rewards, self.discount)
+            self.largest[t] = max(self.largest[t], np.abs(returns).max())
+        self._length[done] = 0
+
+    def reward_scale(self, value_bound: float) -> NDArray[np.float32]:
+        """Factor `[T]` that maps the largest return to `value_bound`; 1 before any episode."""
+        known = self.largest > 0
+        return np.where(known, value_bound / np.where(known, self.largest, 1), 1).astype(np.float32)
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """Everything needed to go on, mid-episode too."""
+        return {"largest": self.largest, "rewards": self._rewards, "length": self._length}
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> None:
+        """Restore `state_dict()`; raises `ValueError` on other shapes."""
+        for name, own in self.state_dict().items():
+            if state[name].shape != own.shape:
+                raise ValueError(f"'{name}' has shape {state[name].shape}, expected {own.shape}")
+            own[...] = state[name]
+
+
+def discounted_returns(rewards: NDArray[np.float32], discount: float) -> NDArray[np.float64]:
+    """G_k = r_k + gamma G_{k+1} for each step `[h]`, with the last reward continued for ever."""
+    tail = float(rewards[-1]) / (1 - discount)
+    backwards = np.concatenate([[tail], rewards[-2::-1].astype(np.float64)])
+    return lfilter([1.0], [1.0, -discount], backwards)[::-1]

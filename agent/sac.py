@@ -1,0 +1,194 @@
+"""Multi-task Soft Actor-Critic: actor, twin critics, one temperature per task, their optimisers."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from agent.losses import actor_loss, td_target, temperature_loss
+from agent.networks import Actor, TwinCritic
+from agent.replay import Batch
+from agent.returns import ReturnScale
+from agent.sizing import matched_network
+from agent.values import make_value
+from configs.schema import Config
+
+
+class SAC(nn.Module):
+    """The agent. `update` is tensors in, tensors out; `act` and the state methods surround it.
+
+    Args:
+        config: network and agent settings.
+        obs_size, action_size: features per observation and action.
+        device: where parameters live.
+        generator: CPU generator for the initial weights.
+    """
+
+    reward_scale: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        obs_size: int,
+        action_size: int,
+        device: torch.device,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        num_tasks, settings = len(config.env.tasks), config.agent
+        network = matched_network(config.network, num_tasks, obs_size, action_size, settings)
+        self.discount, self.tau = settings.discount, settings.target_update_rate
+        self.target_entropy = (
+            -float(action_size) if settings.target_entropy == "auto" else settings.target_entropy
+        )
+        self.scales_rewards = settings.reward_scaling == "per_task_return"
+        self.value_bound = settings.value_bound
+        self.value = make_value(settings)
+        self.actor = Actor(
+            obs_size,
+            action_size,
+            network.actor_hidden,
+            network,
+            num_tasks=num_tasks,
+            log_std_bounds=settings.log_std_bounds,
+            generator=generator,
+        )
+        self.critic = TwinCritic(
+            obs_size,
+            action_size,
+            self.value.output_size,
+            network.critic_hidden,
+            network,
+            num_tasks=num_tasks,
+            generator=generator,
+        )
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.log_temperature = nn.Parameter(
+            torch.full((num_tasks,), math.log(settings.initial_temperature))
+        )
+        self.register_buffer("reward_scale", torch.ones(num_tasks))
+        self.to(device)
+        adamw = torch.optim.AdamW
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "actor": adamw(
+                self.actor.parameters(),
+                lr=settings.actor_lr,
+                weight_decay=settings.weight_decay,
+                fused=True,
+            ),
+            "critic": adamw(
+                self.critic.parameters(),
+                lr=settings.critic_lr,
+                weight_decay=settings.weight_decay,
+                fused=True,
+            ),
+            "temperature": adamw(
+                [self.log_temperature], lr=settings.temperature_lr, weight_decay=0.0, fused=True
+            ),
+        }
+
+    def update(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
+        """One gradient step: critics, actor, temperatures, targets, in the published order.
+
+        Args:
+            batch: transitions, `[T, b, ...]` or `[n, ...]` with rows.
+            noise: `[2, ..., action]` standard normal, for the next action and the new action.
+
+        Returns:
+            Detached tensors: scalar losses, and per task `[T]` the mean Q of the batch, the
+            policy's entropy and the temperature.
+        """
+        temperature = _per_sample(self.log_temperature.detach().exp(), batch.rows)
+        critic_loss, q = self._critic_step(batch, noise[0], temperature)
+        policy_loss, log_prob = self._actor_step(batch, noise[1], temperature)
+        alpha_loss = self._temperature_step(log_prob, batch.rows)
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.target_critic.parameters()), list(self.critic.parameters()), self.tau
+            )
+        return {
+            "losses/critic": critic_loss,
+            "losses/actor": policy_loss,
+            "losses/temperature": alpha_loss,
+            "values/q": _per_task(q.mean(dim=0), batch.rows, len(self.log_temperature)),
+            "policy/entropy": _per_task(-log_prob, batch.rows, len(self.log_temperature)),
+            "policy/temperature": self.log_temperature.detach().exp(),
+        }
+
+    def _critic_step(
+        self, batch: Batch, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            next_action, next_log_prob = self.actor.sample(batch.next_obs, noise, batch.rows)
+            next_q = self.value.mean(self.target_critic(batch.next_obs, next_action, batch.rows))
+            reward = batch.reward * _per_sample(self.reward_scale, batch.rows)
+            target = td_target(
+                reward, batch.terminated, next_q, next_log_prob, temperature, self.discount
+            )
+        raw = self.critic(batch.obs, batch.action, batch.rows)  # [2, ..., output]
+        loss = self.value.loss(raw, target).mean(dim=tuple(range(1, target.dim() + 1))).sum()
+        self._descend("critic", loss, list(self.critic.parameters()))
+        return loss.detach(), self.value.mean(raw.detach())
+
+    def _actor_step(
+        self, batch: Batch, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        action, log_prob = self.actor.sample(batch.obs, noise, batch.rows)
+        q = self.value.mean(self.critic(batch.obs, action, batch.rows))  # [2, ...]
+        loss = actor_loss(q, log_prob, temperature)
+        self._descend("actor", loss, list(self.actor.parameters()))
+        return loss.detach(), log_prob.detach()
+
+    def _temperature_step(self, log_prob: Tensor, rows: Tensor | None) -> Tensor:
+        log_temperature = _per_sample(self.log_temperature, rows)
+        loss = temperature_loss(log_temperature, log_prob, self.target_entropy)
+        self._descend("temperature", loss, [self.log_temperature])
+        return loss.detach()
+
+    def _descend(self, name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+        # `inputs=` keeps the actor's loss from computing gradients of the critics' weights.
+        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        self.optimizers[name].step()
+        self.optimizers[name].zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def act(self, obs: NDArray[np.float32], generator: Generator | None) -> NDArray[np.float32]:
+        """Actions in [-1, 1] for task-major observations.
+
+        Args:
+            obs: `[T, N, obs]`.
+            generator: CPU generator of the exploration noise, or `None` for the policy's mean.
+
+        Returns:
+            `[T, N, action]`.
+        """
+        device = self.log_temperature.device
+        mean, log_std = self.actor(torch.from_numpy(obs).to(device))
+        if generator is not None:
+            noise = torch.randn(mean.shape, generator=generator).to(device)
+            mean = mean + log_std.exp() * noise
+        return torch.tanh(mean).cpu().numpy()
+
+    def set_reward_scale(self, returns: ReturnScale) -> None:
+        """Take over the per-task scale of rewards, if this agent scales them at all."""
+        if self.scales_rewards:
+            scale = returns.reward_scale(self.value_bound)
+            self.reward_scale.copy_(torch.from_numpy(scale))
+
+
+def _per_sample(table: Tensor, rows: Tensor | None) -> Tensor:
+    """A per-task table `[T]` for each sample: `[T, 1]` to broadcast, or `[n]`."""
+    return table.unsqueeze(-1) if rows is None else table.index_select(0, rows)
+
+
+def _per_task(values: Tensor, rows: Tensor | None, num_tasks: int) -> Tensor:
+    """Mean over each task's samples `[T]`; 0 for a task with none."""
+    if rows is None:
+        return values.mean(dim=-1)
+    totals = values.new_zeros(num_tasks).index_add(0, rows, values)
+    return totals / torch.bincount(rows, minlength=num_tasks).clamp(min=1)

@@ -1,0 +1,83 @@
+"""Parameter counts from settings alone, and the width that makes a plain MLP an equal opponent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.sparse_linear import nonzeros_per_row
+from configs.schema import AgentConfig, NetworkConfig
+
+
+def count_parameters(
+    config: NetworkConfig,
+    hidden: tuple[int, ...],
+    num_tasks: int,
+    input_size: int,
+    output_size: int,
+) -> int:
+    """Non-zero trainable parameters of one network (one of the two critics, or the actor)."""
+    context_size = num_tasks if config.context == "one_hot" else config.embedding_size
+    dendritic = config.kind == "dendritic"
+    density = config.weight_density if dendritic else 1.0
+    segments = 1 if config.gating in ("single_segment", "gate_table") else config.num_segments
+    segment_density = 1.0 if config.gating == "gate_table" else config.segment_density
+    total = 0 if config.context == "one_hot" else num_tasks * config.embedding_size
+    features = input_size + (0 if dendritic else context_size)
+    for index, units in enumerate(hidden):
+        total += units * (nonzeros_per_row(features, density) + 1)
+        total += 2 * units if config.layer_norm else 0
+        if dendritic and index in config.dendritic_layers:
+            total += units * segments * nonzeros_per_row(context_size, segment_density)
+        features = units
+    return total + output_size * (nonzeros_per_row(features, density) + 1)
+
+
+def matched_network(
+    config: NetworkConfig, num_tasks: int, obs_size: int, action_size: int, agent: AgentConfig
+) -> NetworkConfig:
+    """The config with an MLP's widths matched to the dendritic network it stands against.
+
+    Anything but `kind: mlp` with `match_parameters` is returned unchanged. The opponent is the
+    network the same settings describe with `kind: dendritic`.
+    """
+    if config.kind == "dendritic" or not config.match_parameters:
+        return config
+    value_outputs = 1 if agent.critic_loss == "mse" else agent.value_bins
+    return replace(
+        config,
+        match_parameters=False,
+        actor_hidden=_matched_widths(
+            config, config.actor_hidden, num_tasks, obs_size, 2 * action_size
+        ),
+        critic_hidden=_matched_widths(
+            config, config.critic_hidden, num_tasks, obs_size + action_size, value_outputs
+        ),
+    )
+
+
+def _matched_widths(
+    config: NetworkConfig,
+    hidden: tuple[int, ...],
+    num_tasks: int,
+    input_size: int,
+    output_size: int,
+) -> tuple[int, ...]:
+    """Widths in the proportions of `hidden` whose count is nearest to the dendritic network's."""
+    opponent = replace(config, kind="dendritic")
+    goal = count_parameters(opponent, hidden, num_tasks, input_size, output_size)
+
+    def distance(first: int) -> int:
+        return abs(
+            count_parameters(config, scaled(first), num_tasks, input_size, output_size) - goal
+        )
+
+    def scaled(first: int) -> tuple[int, ...]:
+        return tuple(max(1, round(first * width / hidden[0])) for width in hidden)
+
+    # The count grows with the width, so the nearest one lies near the root: bisect, then compare.
+    low, high = 1, 64 * hidden[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        count = count_parameters(config, scaled(middle), num_tasks, input_size, output_size)
+        low, high = (middle, high) if count <= goal else (low, middle)
+    return scaled(min((low, high), key=distance))

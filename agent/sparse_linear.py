@@ -1,0 +1,101 @@
+"""A linear map with an exact weight density, alone or as a stack of independent copies."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+
+def exact_density_mask(
+    shape: tuple[int, ...], density: float, generator: Generator
+) -> Tensor | None:
+    """Random boolean mask with exactly `round(density * shape[-1])` ones in every row.
+
+    Rows run along the last dimension; positions are drawn without replacement. `None` if every
+    weight stays, so that dense layers pay nothing.
+    """
+    ones = nonzeros_per_row(shape[-1], density)
+    if ones == shape[-1]:
+        return None
+    return torch.rand(shape, generator=generator).argsort(dim=-1) < ones
+
+
+def nonzeros_per_row(columns: int, density: float) -> int:
+    """Non-zero weights in a row of `columns`: `round(density * columns)`, at least 1."""
+    return max(1, round(density * columns))
+
+
+def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ weight.T + bias`, one map or E independent maps in one product.
+
+    Args:
+        x: `[..., in]`, or `[E, ..., in]` for a stack.
+        weight: `[out, in]`, or `[E, out, in]`.
+        bias: `[out]`, or `[E, out]`.
+
+    Returns:
+        `[..., out]`, or `[E, ..., out]`.
+    """
+    if weight.dim() == 2:
+        return F.linear(x, weight, bias)
+    rows = x.flatten(1, -2)  # [E, n, in]
+    if bias is None:
+        out = torch.bmm(rows, weight.mT)
+    else:
+        out = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)  # [E, n, out]
+    return out.unflatten(1, x.shape[1:-1])
+
+
+class SparseLinear(nn.Module):
+    """Linear map whose weight keeps an exact density through training.
+
+    Masked weights start at 0 and their gradient is masked, so Adam never moves them.
+
+    Initialisation (spec of arXiv 2201.00042's code): weights `U(-h, h)` with
+    `h = 1 / sqrt(input_density * weight_density * in)`, so that sparse inputs and sparse rows give
+    outputs of the usual size; biases `U(-1/sqrt(in), 1/sqrt(in))`.
+
+    Args:
+        in_features, out_features: sizes.
+        weight_density: fraction of non-zero weights in each row, in (0, 1].
+        input_density: expected fraction of non-zero inputs, for the initialisation only.
+        stack: `None` for one map, or E independent copies with a leading dimension.
+        generator: source of all randomness.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        weight_density: float = 1.0,
+        input_density: float = 1.0,
+        stack: int | None = None,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        lead = () if stack is None else (stack,)
+        shape = (*lead, out_features, in_features)
+        bound = 1 / math.sqrt(input_density * weight_density * in_features)
+        bias_bound = 1 / math.sqrt(in_features)
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(
+            torch.empty(*lead, out_features).uniform_(-bias_bound, bias_bound, generator=generator)
+        )
+        self.register_buffer("mask", exact_density_mask(shape, weight_density, generator))
+        self.mask: Tensor | None
+        if self.mask is not None:
+            self.weight.data *= self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`."""
+        weight = self.weight if self.mask is None else self.weight * self.mask
+        return stacked_linear(x, weight, self.bias)
+
+    def nonzero_parameters(self) -> int:
+        """Trainable weights and biases that the mask leaves."""
+        weights = self.weight.numel() if self.mask is None else int(self.mask.sum())
+        return weights + self.bias.numel()

@@ -1,0 +1,159 @@
+"""Everything a training run is made of, saved and restored together.
+
+Resuming equals never having stopped, so whatever influences a later step or a later row of metrics
+is in here: networks, masks, optimiser moments, temperatures, replay buffer, return scale, every
+generator, the running episodes, counters, and metrics gathered since the last row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from agent.accumulator import MeanAccumulator
+from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
+from agent.replay import ReplayBuffer
+from agent.returns import ReturnScale
+from agent.sac import SAC
+from configs.errors import UsageError
+from configs.loading import config_as_dict
+from configs.schema import Config
+from envs.episodes import EpisodeTracker
+from envs.vector import MT10VectorEnv
+
+
+@dataclass
+class Counters:
+    """How far the run has come. One vector step is one environment step in every environment."""
+
+    env_steps: int = 0
+    vector_steps: int = 0
+    gradient_steps: int = 0
+    episodes: int = 0
+    updates_owed: float = 0.0
+    """Gradient steps due but not yet done; its fraction is carried over."""
+    last_log_env_steps: int = 0
+    last_evaluation_env_steps: int = 0
+    last_checkpoint_env_steps: int = 0
+    best_success_rate: float = -1.0
+    """Highest mean success of the evaluations during training; -1 before the first."""
+    metrics_bytes: int = 0
+    """Length of metrics.csv, so that rows written after a checkpoint are dropped on resume."""
+
+
+@dataclass
+class TrainingState:
+    """The live objects of a run."""
+
+    config: Config
+    agent: SAC
+    replay: ReplayBuffer
+    returns: ReturnScale
+    envs: MT10VectorEnv
+    episodes: EpisodeTracker
+    metrics: MeanAccumulator
+    generators: dict[str, Generator]
+    counters: Counters
+
+    def save(self, folder: Path) -> Path:
+        """Write the newest checkpoint into the run's `checkpoints/` and return its path."""
+        simulators = self.envs.state_dict()
+        loop: dict[str, Tensor] = {
+            f"generator.{name}": generator.get_state()
+            for name, generator in self.generators.items()
+        }
+        for prefix, arrays in self._arrays(simulators).items():
+            loop |= {f"{prefix}.{key}": torch.from_numpy(value) for key, value in arrays.items()}
+        parts = {
+            "agent": agent_tensors(self.agent),
+            "replay": self.replay.state_dict(),
+            "loop": loop,
+        }
+        state = {
+            **self._header(),
+            "goal_generators": simulators["generators"],
+            "metrics": self.metrics.state_dict(),
+        }
+        return save_checkpoint(folder, NEWEST, self.counters.env_steps, parts, state)
+
+    def save_best(self, folder: Path) -> Path:
+        """Write the best checkpoint: networks only, for `evaluate.py`; it can't be resumed."""
+        parts = {"agent": agent_tensors(self.agent)}
+        return save_checkpoint(folder, BEST, self.counters.env_steps, parts, self._header())
+
+    def restore(self, checkpoint: Path) -> NDArray[np.float32]:
+        """Load a checkpoint into the live objects; returns the observations to act on next.
+
+        Raises:
+            UsageError: it is damaged, of another network, or can't be resumed.
+        """
+        state = load_state(checkpoint)
+        if "goal_generators" not in state:
+            raise UsageError(f"{checkpoint}: holds networks only; resume from checkpoints/step_*")
+        load_agent(self.agent, checkpoint)
+        loop = load_part(checkpoint, "loop")
+        try:
+            self.replay.load_state_dict(load_part(checkpoint, "replay"))
+            for name, generator in self.generators.items():
+                generator.set_state(loop[f"generator.{name}"])
+            groups = {
+                prefix: {
+                    key.removeprefix(f"{prefix}."): tensor.numpy()
+                    for key, tensor in loop.items()
+                    if key.startswith(f"{prefix}.")
+                }
+                for prefix in ("returns", "episodes", "envs")
+            }
+            self.returns.load_state_dict(groups["returns"])
+            self.episodes.load_state_dict(groups["episodes"])
+            self.metrics.load_state_dict(state["metrics"])
+            self.counters = Counters(**state["counters"])
+            simulators = {**groups["envs"], "generators": state["goal_generators"]}
+            return self.envs.load_state_dict(simulators)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"{checkpoint}: can't be resumed ({error})") from error
+
+    def _header(self) -> dict[str, Any]:
+        return {"config": config_as_dict(self.config), "counters": asdict(self.counters)}
+
+    def _arrays(self, simulators: dict[str, Any]) -> dict[str, dict[str, NDArray]]:
+        return {
+            "returns": self.returns.state_dict(),
+            "episodes": self.episodes.state_dict(),
+            "envs": {key: value for key, value in simulators.items() if key != "generators"},
+        }
+
+
+def agent_tensors(agent: SAC) -> dict[str, Tensor]:
+    """Parameters, masks, reward scale and optimiser moments, by dotted name."""
+    tensors = {f"model.{name}": value for name, value in agent.state_dict().items()}
+    for name, optimizer in agent.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{name}.{index}.{key}": value for key, value in moments.items()}
+    return tensors
+
+
+def load_agent(agent: SAC, checkpoint: Path) -> None:
+    """Restore an agent; its networks must have the checkpoint's shapes.
+
+    Raises:
+        UsageError: damaged file or other shapes.
+    """
+    tensors = load_part(checkpoint, "agent")
+    source = checkpoint / "agent.safetensors"
+    own = {f"model.{name}": value for name, value in agent.state_dict().items()}
+    load_into(own, {k: v for k, v in tensors.items() if k.startswith("model.")}, source)
+    for name, optimizer in agent.optimizers.items():
+        document = optimizer.state_dict()
+        prefix = f"optimizer.{name}."
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                index, moment = key.removeprefix(prefix).split(".")
+                document["state"].setdefault(int(index), {})[moment] = value
+        optimizer.load_state_dict(document)

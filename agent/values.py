@@ -1,0 +1,72 @@
+"""How a critic's raw outputs stand for a Q value: one number, or a distribution over bins."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from configs.schema import AgentConfig
+
+
+class ScalarValue(nn.Module):
+    """Q is the single output; the loss is half the squared error (arXiv 1812.05905, eq. 5)."""
+
+    output_size = 1
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Q values: `[..., 1] -> [...]`."""
+        return raw.squeeze(-1)
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw [2, ..., 1]`, `target [...]` without gradient -> `[2, ...]`."""
+        return 0.5 * (raw.squeeze(-1) - target).square()
+
+
+class HLGaussValue(nn.Module):
+    """Q is the mean of a categorical distribution trained on Gaussian-smoothed targets.
+
+    HL-Gauss (Imani & White 2018; Farebrother et al. 2024, arXiv 2403.03950, sec. 3.1): the target
+    probability of a bin is the mass that N(y, sigma^2) puts between its edges, renormalised to the
+    support; the loss is the cross-entropy. sigma = 0.75 bin widths, as recommended there. Targets
+    outside the support are clamped to it.
+
+    Args:
+        bins: number of bins.
+        bound: the support is `[-bound, bound]`.
+    """
+
+    edges: Tensor
+    centers: Tensor
+
+    def __init__(self, bins: int, bound: float) -> None:
+        super().__init__()
+        self.output_size = bins
+        self.bound = bound
+        self.sigma = 0.75 * 2 * bound / bins
+        edges = torch.linspace(-bound, bound, bins + 1)
+        self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("centers", (edges[:-1] + edges[1:]) / 2, persistent=False)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Q values: logits `[..., bins] -> [...]`."""
+        return (raw.softmax(dim=-1) * self.centers).sum(dim=-1)
+
+    def target_probabilities(self, target: Tensor) -> Tensor:
+        """`[...] -> [..., bins]`, rows sum to 1."""
+        clamped = target.clamp(-self.bound, self.bound).unsqueeze(-1)
+        cdf = torch.erf((self.edges - clamped) / (math.sqrt(2) * self.sigma))  # [..., bins + 1]
+        return cdf.diff(dim=-1) / (cdf[..., -1:] - cdf[..., :1])
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy: logits `[2, ..., bins]`, `target [...]` without gradient -> `[2, ...]`."""
+        return -(self.target_probabilities(target) * F.log_softmax(raw, dim=-1)).sum(dim=-1)
+
+
+def make_value(config: AgentConfig) -> ScalarValue | HLGaussValue:
+    """The value representation that `agent.critic_loss` names."""
+    if config.critic_loss == "mse":
+        return ScalarValue()
+    return HLGaussValue(config.value_bins, config.value_bound)

@@ -1,0 +1,117 @@
+"""Command lines from dataclasses (tyro), with one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+from configs.errors import UsageError
+from configs.loading import changed_keys, config_as_dict, load_config, parse_config
+from configs.schema import Config
+
+CommandT = TypeVar("CommandT")
+
+_MAY_CHANGE_ON_RESUME = (
+    "total_env_steps",
+    "device",
+    "env.workers",
+    "env.start_method",
+    "env.step_timeout_s",
+    "training.log_interval_env_steps",
+    "training.checkpoint_interval_env_steps",
+    "evaluation.",
+)
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Train one Soft Actor-Critic agent on the ten tasks of Meta-World MT10.
+
+    Settings come from a preset or a YAML file (--config); every single one can be changed on the
+    command line. Example: python train_mt10.py --config quick --seed 1 --agent.actor-lr 1e-3
+    """
+
+    settings: Annotated[Config, tyro.conf.arg(name="")]
+    config: str = "mt10"
+    """Preset (mt10, paper, mlp, quick, smoke) or path of a YAML file."""
+    out: Path | None = None
+    """Run folder to create; default: runs/<config>-seed<N>-<date>-<time>."""
+    resume: Path | None = None
+    """Run folder to continue from its newest checkpoint, as if it had never stopped."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the resolved config, parameter counts and the memory forecast, and stop."""
+
+
+def parse_train_command(arguments: list[str]) -> TrainCommand:
+    """Parse and validate the command line of train_mt10.py.
+
+    Raises:
+        UsageError: unknown flag, wrong value, unknown preset, or a setting that a resumed run has
+            already fixed.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config")
+    first.add_argument("--resume")
+    try:
+        chosen, _ = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+    if chosen.resume is not None:
+        if chosen.config is not None:
+            raise UsageError("--config: not with --resume, which uses the run's own config.yaml")
+        config_path = Path(chosen.resume) / "config.yaml"
+        if not config_path.is_file():
+            raise UsageError(f"--resume {chosen.resume}: no run there (no {config_path})")
+        defaults = load_config(str(config_path))
+    else:
+        defaults = load_config(chosen.config or "mt10")
+    command = parse_command(TrainCommand, arguments, TrainCommand(settings=defaults))
+    # tyro checks types only; ranges and rules across fields are the schema's.
+    settings = parse_config(config_as_dict(command.settings), source="command line")
+    if command.resume is not None:
+        for key in changed_keys(defaults, settings):
+            if not key.startswith(_MAY_CHANGE_ON_RESUME):
+                raise UsageError(
+                    f"--{key}: fixed by the run that is resumed; start a new run instead"
+                )
+        if command.out is not None:
+            raise UsageError("--out: not with --resume, which continues in its own folder")
+    return TrainCommand(settings, command.config, command.out, command.resume, command.dry_run)
+
+
+def parse_command(
+    kind: type[CommandT], arguments: list[str], default: CommandT | None = None
+) -> CommandT:
+    """Parse a command line with tyro; a mistake becomes a one-line `UsageError`."""
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(
+                kind, args=arguments, default=default, config=(tyro.conf.FlagConversionOff,)
+            )
+    except SystemExit as exit_request:
+        if exit_request.code in (0, None):  # --help
+            raise
+        raise UsageError(_condense(messages.getvalue())) from None
+
+
+def _condense(box: str) -> str:
+    """One line out of tyro's framed message: what is wrong, and its suggestion."""
+    lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
+    lines = [line for line in lines if line][1:]  # the first is the frame's title
+    message: list[str] = []
+    for index, line in enumerate(lines):
+        if line.startswith("Perhaps you meant"):
+            message.append(f"(did you mean {lines[index + 1].split(' ')[0]}?)")
+            break
+        if line.startswith(("Argument helptext", "For full helptext")):
+            break
+        message.append(line)
+    return " ".join([*message, f"See {Path(sys.argv[0]).name} --help"])

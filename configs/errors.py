@@ -1,0 +1,28 @@
+"""The one exception type a user is meant to see: one line, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+
+
+class UsageError(Exception):
+    """Something the user can mend. The message names the file, key or flag, and the mend."""
+
+
+def did_you_mean(word: str, choices: list[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest choice, else the list of choices."""
+    close = get_close_matches(word, choices, n=1)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (choose from: {', '.join(sorted(choices))})"
+
+
+def exit_on_usage_error(main: Callable[[], int]) -> None:
+    """Run a command's `main` and leave the process with its exit code; 2 for a `UsageError`."""
+    try:
+        sys.exit(main())
+    except UsageError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

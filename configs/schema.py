@@ -1,0 +1,221 @@
+"""Every setting of a training run: typed, validated, documented.
+
+The string below a field is its `--help` text. The values in these classes are the `mt10`
+preset's, except where a preset file says otherwise (`configs/*.yaml`). Sizes, steps and seeds
+carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import ConfigDict
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+PositiveInt = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(0)]
+Rate = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Gt(0), Le(1)]
+
+MT10_TASKS = (
+    "reach-v3",
+    "push-v3",
+    "pick-place-v3",
+    "door-open-v3",
+    "drawer-open-v3",
+    "drawer-close-v3",
+    "button-press-topdown-v3",
+    "peg-insert-side-v3",
+    "window-open-v3",
+    "window-close-v3",
+)
+"""Meta-World's MT10 order (metaworld 3.1.1, `env_dict.MT10_V3`); the one-hot index of a task."""
+
+Gating = Literal[
+    "abs_max_signed", "max", "abs_max_unsigned", "additive_bias", "single_segment", "gate_table"
+]
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The simulator: tasks, goals, episode length and worker processes."""
+
+    __pydantic_config__ = _STRICT
+
+    tasks: Annotated[tuple[str, ...], MinLen(1)] = MT10_TASKS
+    """MT10 tasks to train on, in one-hot order."""
+    num_goals: Annotated[int, Ge(1), Le(50)] = 50
+    """Goals per task: 50 is the benchmark's protocol (one is drawn at random for every episode), 1
+    the paper's fixed goal."""
+    horizon: Annotated[int, Ge(1), Le(500)] = 200
+    """Episode length in training [environment steps]; 500 is the benchmark's. Time limits are
+    bootstrapped through."""
+    copies_per_task: PositiveInt = 5
+    """Environments per task."""
+    stagger_episodes: bool = True
+    """Shorten the first episode of each copy, so that resets spread over time."""
+    workers: PositiveInt | Literal["auto"] = "auto"
+    """Simulator processes; auto is one per CPU core."""
+    start_method: Literal["spawn", "fork", "forkserver"] = "spawn"
+    """How worker processes are started."""
+    step_timeout_s: Rate = 60.0
+    """A worker that does not answer for this long [s] is an error."""
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The shared replay buffer."""
+
+    __pydantic_config__ = _STRICT
+
+    capacity: PositiveInt = 1_000_000
+    """Transitions kept, over all tasks; each task has a ring of capacity / tasks."""
+    batch_size: PositiveInt = 500
+    """Transitions per gradient step, over all tasks."""
+    sampling: Literal["balanced", "uniform"] = "balanced"
+    """balanced: equally many of each task, laid out task by task; uniform: as the paper, over the
+    whole buffer."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Actor and critics: a stack of (dendritic) layers and a plain linear head."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["dendritic", "mlp"] = "dendritic"
+    """dendritic: the task context gates the units; mlp: the task context is concatenated to the
+    input."""
+    match_parameters: bool = True
+    """mlp only: scale the widths until the non-zero trainable parameters equal those of the
+    dendritic network that the other settings describe."""
+    actor_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
+    """Units in each hidden layer of the actor."""
+    critic_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
+    """Units in each hidden layer of each of the two critics."""
+    dendritic_layers: tuple[Count, ...] = (0, 1)
+    """Hidden layers (counted from 0) whose units have dendritic segments."""
+    num_segments: PositiveInt = 10
+    """Dendritic segments per unit."""
+    gating: Gating = "abs_max_signed"
+    """How the segments act on their unit (docs/architecture.md has the equations)."""
+    activation: Literal["relu", "k_winners"] = "k_winners"
+    """Hidden activation; k_winners keeps the largest units and has no ReLU."""
+    winners_density: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25,)
+    """Fraction of units that k-winners keeps: one value for all hidden layers, or one for each."""
+    layer_norm: bool = True
+    """LayerNorm between the linear map and the gate of every hidden layer."""
+    weight_density: Fraction = 1.0
+    """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
+    segment_density: Fraction = 1.0
+    """Fraction of non-zero weights, per dendritic segment; 1 is dense."""
+    context: Literal["one_hot", "embedding"] = "one_hot"
+    """What the segments (or the mlp's input) see of the task."""
+    embedding_size: PositiveInt = 32
+    """Width of the learned context when context is embedding."""
+    context_density: Fraction | Literal["auto"] = "auto"
+    """Density of the context assumed by the segments' initialisation; auto is right for one_hot and
+    embedding, 1 is the published code's."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Soft Actor-Critic."""
+
+    __pydantic_config__ = _STRICT
+
+    actor_lr: Rate = 3e-4
+    """Learning rate of the actor (Adam)."""
+    critic_lr: Rate = 3e-4
+    """Learning rate of the critics (Adam)."""
+    temperature_lr: Rate = 1e-3
+    """Learning rate of the log-temperatures (Adam)."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """Decoupled weight decay of actor and critics (AdamW)."""
+    discount: Annotated[float, Gt(0), Lt(1)] = 0.99
+    """Discount factor gamma per environment step."""
+    target_update_rate: Fraction = 0.005
+    """Polyak rate tau of the target critics per gradient step."""
+    initial_temperature: Rate = 0.003
+    """Entropy temperature alpha of every task at the start, in units of the scaled reward."""
+    target_entropy: float | Literal["auto"] = "auto"
+    """Entropy that the temperatures steer to [nats]; auto is minus the action size (-4)."""
+    log_std_bounds: tuple[float, float] = (-10.0, 2.0)
+    """Clamp of the policy's log standard deviation."""
+    critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"
+    """mse: scalar critics; hl_gauss: categorical critics on Gaussian-smoothed targets
+    (arXiv 2403.03950)."""
+    value_bins: Annotated[int, Ge(2)] = 101
+    """hl_gauss: bins of the value distribution."""
+    value_bound: Rate = 10.0
+    """hl_gauss: values are represented on [-bound, bound]; also the value that return scaling maps
+    the largest return to."""
+    reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
+    """per_task_return: divide a task's rewards, when sampled, by its largest return seen /
+    value_bound (arXiv 2505.23150)."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop: how much is collected, learned, logged and saved."""
+
+    __pydantic_config__ = _STRICT
+
+    random_env_steps: Count = 10_000
+    """Environment steps with uniformly random actions at the start; no updates before they are
+    over."""
+    updates_per_vector_step: Rate = 1.0
+    """Gradient steps per vector step (one step of every environment); fractions are carried
+    over."""
+    update_interval_vector_steps: PositiveInt = 1
+    """Do the gradient steps that are due only every so many vector steps (the paper collects 500,
+    then learns)."""
+    log_interval_env_steps: PositiveInt = 10_000
+    """A row of metrics every so many environment steps."""
+    checkpoint_interval_env_steps: PositiveInt = 250_000
+    """A checkpoint every so many environment steps."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Evaluation during training and the report at the end."""
+
+    __pydantic_config__ = _STRICT
+
+    interval_env_steps: PositiveInt = 250_000
+    """Evaluate every so many environment steps."""
+    goals: PositiveInt = 10
+    """Goals per task in the evaluations during training (the first of the goal list)."""
+    report_goals: PositiveInt = 50
+    """Goals per task in the report at the end."""
+    horizon: Annotated[int, Ge(1), Le(500)] = 500
+    """Episode length in evaluation [environment steps]; 500 is the benchmark's."""
+    copies_per_task: PositiveInt = 5
+    """Environments per task that evaluate side by side."""
+    episodes_per_goal: PositiveInt = 1
+    """Episodes on every goal; more than one makes sense with sampled actions only."""
+    actions: Literal["mean", "sample"] = "mean"
+    """mean: the policy's mode; sample: stochastic, as the published evaluation."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    __pydantic_config__ = _STRICT
+
+    seed: Count = 0
+    """Seed of everything random: goal list, weights, actions, batches."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    total_env_steps: PositiveInt = 3_000_000
+    """Environment steps to train for, over all tasks and copies."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

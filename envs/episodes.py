@@ -1,0 +1,56 @@
+"""Returns and successes of the episodes in training, as they finish."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.vector import Step
+
+
+class FinishedEpisode(NamedTuple):
+    """One episode that ended with the last step."""
+
+    task: int
+    total_reward: float
+    success: bool  # the flag was set at any step
+    length: int  # environment steps
+
+
+class EpisodeTracker:
+    """Running sums of each environment's episode; `shape` is `(T, N)`."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._return = np.zeros(shape)
+        self._success = np.zeros(shape, bool)
+        self._length = np.zeros(shape, np.int64)
+
+    def observe(self, step: Step) -> list[FinishedEpisode]:
+        """Add one step of all environments; returns the episodes that it ended."""
+        self._return += step.reward
+        self._success |= step.success
+        self._length += 1
+        finished = [
+            FinishedEpisode(
+                int(t),
+                float(self._return[t, n]),
+                bool(self._success[t, n]),
+                int(self._length[t, n]),
+            )
+            for t, n in zip(*np.nonzero(step.done), strict=True)
+        ]
+        self._return[step.done] = 0
+        self._success[step.done] = False
+        self._length[step.done] = 0
+        return finished
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """The running sums."""
+        return {"return": self._return, "success": self._success, "length": self._length}
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> None:
+        """Restore `state_dict()`; raises `ValueError` on other shapes."""
+        for name, own in self.state_dict().items():
+            own[...] = state[name].reshape(own.shape)

@@ -1,0 +1,83 @@
+"""Episodes on given goals: the one evaluation used in training and by `evaluate.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.vector import MT10VectorEnv
+
+Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Observations `[T, N, 39]` -> actions `[T, N, 4]`."""
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    """K episodes of each of T tasks; arrays are `[T, K]`."""
+
+    tasks: tuple[str, ...]
+    goal: NDArray[np.int64]  # [T, K] index into the goal list
+    success: NDArray[np.bool_]  # [T, K] the success flag was set at any step: the headline
+    final_success: NDArray[np.bool_]  # [T, K] the flag was set at the last step
+    returns: NDArray[np.float64]  # [T, K] undiscounted sum of raw rewards
+    length: NDArray[np.int64]  # [T, K] environment steps
+    steps_to_success: NDArray[np.int64]  # [T, K] first step with the flag; -1 for never
+
+
+def rollout(
+    envs: MT10VectorEnv,
+    policy: Policy,
+    *,
+    goals: int,
+    episodes_per_goal: int = 1,
+    on_step: Callable[[], None] = lambda: None,
+) -> EpisodeResults:
+    """Run every one of the first `goals` goals of every task `episodes_per_goal` times.
+
+    Episodes run to the horizon: success neither ends nor shortens them, so that returns and final
+    success mean what they say.
+
+    Args:
+        envs: made with `autoreset=False`; its N copies of a task share the episodes.
+        policy: acts on observations.
+        goals, episodes_per_goal: K is their product.
+        on_step: called after every vector step; may raise to abandon the evaluation.
+    """
+    plan = np.repeat(np.arange(goals), episodes_per_goal)  # [K]
+    waves = [
+        _run_wave(envs, policy, plan[start : start + envs.copies], on_step)
+        for start in range(0, len(plan), envs.copies)
+    ]
+    columns = {name: np.concatenate([wave[name] for wave in waves], axis=1) for name in waves[0]}
+    return EpisodeResults(tasks=envs.tasks, **columns)
+
+
+def _run_wave(
+    envs: MT10VectorEnv, policy: Policy, goals: NDArray[np.int64], on_step: Callable[[], None]
+) -> dict[str, NDArray]:
+    """One episode on each of up to N goals, the same goals for all tasks; `[T, len(goals)]`."""
+    padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals
+    plan = np.broadcast_to(padded, envs.shape)
+    obs = envs.reset(plan)
+    returns = np.zeros(envs.shape)
+    first = np.full(envs.shape, -1)
+    success = np.zeros(envs.shape, bool)
+    for step_index in range(envs.horizon):
+        envs.step_async(policy(obs))
+        step = envs.step_wait()
+        obs, success = step.obs, step.success
+        returns += step.reward
+        first[success & (first < 0)] = step_index + 1
+        on_step()
+    results = {
+        "goal": plan.copy(),
+        "success": first > 0,
+        "final_success": success,
+        "returns": returns,
+        "length": np.full(envs.shape, envs.horizon),
+        "steps_to_success": first,
+    }
+    return {name: values[:, : len(goals)] for name, values in results.items()}

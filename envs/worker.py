@@ -1,0 +1,112 @@
+"""A worker process: steps its share of the environments when the trainer says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+from metaworld import Task
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from envs.goals import make_env
+from envs.shared_memory import Arrays, SharedArrays
+
+STEP, RESET, RESTORE, QUIT = b"s", b"r", b"p", b"q"
+DONE, FAILED = b".", b"!"
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """One environment of a worker."""
+
+    row: int
+    """Its row in the shared arrays."""
+    task: str
+    goals: list[Task]
+
+
+def worker_main(
+    pipe: Connection, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
+) -> None:
+    """Serve commands until the trainer quits or dies. Runs in the worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle
+    trainer = os.getppid()
+    with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
+        try:
+            envs = [_WorkerEnv(spec, shared.views(), autoreset) for spec in specs]
+            pipe.send_bytes(DONE)
+            while (command := _next_command(pipe, trainer)) != QUIT:
+                _serve(command, envs, pipe)
+                pipe.send_bytes(DONE)
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception:
+            pipe.send_bytes(FAILED + traceback.format_exc().encode())
+
+
+def _next_command(pipe: Connection, trainer: int) -> bytes:
+    # A forked sibling may hold the other end of the pipe open, so a dead trainer shows as a new
+    # parent process rather than as an end of file.
+    while not pipe.poll(1.0):
+        if os.getppid() != trainer:
+            return QUIT
+    return pipe.recv_bytes()
+
+
+def _serve(command: bytes, envs: list[_WorkerEnv], pipe: Connection) -> None:
+    if command == RESTORE:
+        histories: list[NDArray[np.float32]] = pipe.recv()
+        for env, actions in zip(envs, histories, strict=True):
+            env.restore(actions)
+        return
+    for env in envs:
+        try:
+            env.step() if command == STEP else env.reset()
+        except Exception as error:
+            raise RuntimeError(f"{env.spec.task}, goal {env.arrays.goal[env.spec.row]}") from error
+
+
+class _WorkerEnv:
+    """One simulator, reading its action from and writing its results to the shared arrays."""
+
+    def __init__(self, spec: EnvSpec, arrays: Arrays, autoreset: bool) -> None:
+        self.spec = spec
+        self.arrays = arrays
+        self.autoreset = autoreset
+        self.simulator: SawyerXYZEnv = make_env(spec.task)
+
+    def reset(self) -> None:
+        """Start the episode that `goal` names."""
+        row, arrays = self.spec.row, self.arrays
+        self.simulator.set_task(self.spec.goals[arrays.goal[row]])
+        obs, _ = self.simulator.reset()
+        arrays.obs[row] = obs
+        arrays.elapsed[row] = 0
+
+    def step(self) -> None:
+        """One environment step; at the end of an episode also the reset (same-step autoreset)."""
+        row, arrays = self.spec.row, self.arrays
+        obs, reward, terminated, _, info = self.simulator.step(arrays.action[row])
+        arrays.elapsed[row] += 1
+        arrays.obs[row] = arrays.next_obs[row] = obs
+        arrays.reward[row] = reward
+        arrays.success[row] = bool(info["success"])
+        arrays.terminated[row] = terminated
+        arrays.truncated[row] = arrays.elapsed[row] >= arrays.time_limit[row]
+        if self.autoreset and (arrays.terminated[row] or arrays.truncated[row]):
+            arrays.goal[row] = arrays.next_goal[row]
+            self.reset()
+
+    def restore(self, actions: NDArray[np.float32]) -> None:
+        """Bring a fresh simulator to the middle of an episode by repeating its actions `[k, 4]`."""
+        self.reset()
+        for action in actions:
+            obs, *_ = self.simulator.step(action)
+            self.arrays.obs[self.spec.row] = obs
+        self.arrays.elapsed[self.spec.row] = len(actions)

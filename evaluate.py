@@ -1,0 +1,131 @@
+"""Success-rate report of a trained agent on Meta-World MT10.
+
+    python evaluate.py runs/RUN                     # every goal of every task once
+    python evaluate.py runs/RUN/checkpoints/best_*  # the best instead of the newest checkpoint
+    python evaluate.py runs/RUN --seed 1000         # on goals it has never seen
+
+Prints a table and writes report.json, report.csv and report.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from agent.checkpoint import find_checkpoint, load_state, package_versions
+from agent.devices import resolve_device
+from agent.evaluation import evaluate_agent
+from agent.sac import SAC
+from agent.seeding import seed_streams, torch_generator
+from agent.training_state import load_agent
+from configs import UsageError, exit_on_usage_error, parse_config
+from configs.command_line import parse_command
+from envs import ACTION_SIZE, OBS_SIZE, MT10VectorEnv, make_goal_lists
+from reporting.report import format_table, make_report, report_facts, write_report
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Evaluate a checkpoint: success rate per task with intervals, returns, steps to success."""
+
+    run_or_checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Run folder (its newest checkpoint) or one checkpoint folder."""
+    out: Path | None = None
+    """Folder for the report; default: the run folder, or the checkpoint's own."""
+    goals: int | None = None
+    """Goals per task, 1 to 50; default: all goals that the run trains on."""
+    actions: Literal["mean", "sample"] | None = None
+    """The policy's mode or sampled actions; default: as the run's own evaluation."""
+    seed: int | None = None
+    """Seed of the goal list and of sampled actions; default: the training run's, that is, the goals
+    it trained on."""
+    workers: int | Literal["auto"] = "auto"
+    """Simulator processes; the result does not depend on it."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+
+def main() -> int:
+    """The command: returns the exit code."""
+    command = parse_command(EvaluateCommand, sys.argv[1:])
+    checkpoint = find_checkpoint(command.run_or_checkpoint)
+    state = load_state(checkpoint)
+    config = parse_config(state.get("config"), source=f"{checkpoint}/state.json: config")
+    evaluation = replace(
+        config.evaluation,
+        report_goals=config.env.num_goals if command.goals is None else command.goals,
+        actions=command.actions or config.evaluation.actions,
+    )
+    check_flags(command)
+    seed = config.seed if command.seed is None else command.seed
+    warn_about_versions(state.get("versions", {}))
+
+    agent = SAC(
+        config,
+        OBS_SIZE,
+        ACTION_SIZE,
+        resolve_device(command.device),
+        torch_generator(seed_streams(0)["weights"]),
+    )
+    load_agent(agent, checkpoint)
+    episodes = evaluation.report_goals * evaluation.episodes_per_goal
+    waves = -(-episodes // evaluation.copies_per_task)
+    with (
+        MT10VectorEnv(
+            config.env.tasks,
+            make_goal_lists(seed),
+            copies=evaluation.copies_per_task,
+            horizon=evaluation.horizon,
+            seed=seed_streams(seed)["evaluation"],
+            workers=command.workers,
+            start_method=config.env.start_method,
+            autoreset=False,
+        ) as envs,
+        tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
+    ):
+        results = evaluate_agent(
+            agent,
+            envs,
+            goals=evaluation.report_goals,
+            episodes_per_goal=evaluation.episodes_per_goal,
+            actions=evaluation.actions,
+            seed=seed_streams(seed)["evaluation"],
+            on_step=bar.update,
+        )
+    trained = int(state["counters"]["env_steps"])
+    report = make_report(results, report_facts(replace(config, seed=seed), trained, evaluation))
+    out = command.out or command.run_or_checkpoint
+    write_report(report, out)
+    print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
+    return 0
+
+
+def check_flags(command: EvaluateCommand) -> None:
+    """Ranges that the types do not say."""
+    if command.goals is not None and not 1 <= command.goals <= 50:
+        raise UsageError(f"--goals {command.goals}: the benchmark has 1 to 50 goals per task")
+    if command.seed is not None and not 0 <= command.seed < 2**32:
+        raise UsageError(f"--seed {command.seed}: give 0 to 4294967295")
+    if command.workers != "auto" and command.workers < 1:
+        raise UsageError(f"--workers {command.workers}: give 1 or more, or auto")
+
+
+def warn_about_versions(trained_with: dict[str, str]) -> None:
+    """Physics differ between MuJoCo versions: say so before anybody compares numbers."""
+    here = package_versions()
+    for name in ("metaworld", "mujoco"):
+        if trained_with.get(name) != here[name]:
+            print(
+                f"warning: trained with {name} {trained_with.get(name)}, evaluating with {here[name]}; "
+                "results may differ",
+                file=sys.stderr,
+            )
+
+
+if __name__ == "__main__":
+    exit_on_usage_error(main)

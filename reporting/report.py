@@ -1,0 +1,163 @@
+"""The success-rate report: report.json (schema in docs/report.md), report.csv, report.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.checkpoint import package_versions
+from configs.schema import Config, EvaluationConfig
+from envs.rollout import EpisodeResults
+from reporting.metric_keys import per_task
+from reporting.statistics import mean_success_interval, wilson_interval
+
+SCHEMA_VERSION = 1
+
+Report = dict[str, Any]
+
+
+def make_report(results: EpisodeResults, facts: dict[str, Any]) -> Report:
+    """Summarise episodes; `facts` (docs/report.md lists them) is taken over as it is."""
+    tasks: dict[str, Any] = {}
+    for index, name in enumerate(results.tasks):
+        success, steps = results.success[index], results.steps_to_success[index]
+        low, high = wilson_interval(int(success.sum()), len(success))
+        tasks[name] = {
+            "success_rate": float(success.mean()),
+            "success_rate_ci95": [low, high],
+            "final_step_success_rate": float(results.final_success[index].mean()),
+            "mean_return": float(results.returns[index].mean()),
+            "episodes": len(success),
+            "mean_episode_length": float(results.length[index].mean()),
+            "median_steps_to_success": float(np.median(steps[success])) if success.any() else None,
+            "failed_goals": sorted({int(goal) for goal in results.goal[index][~success]}),
+        }
+    low, high = mean_success_interval(results.success)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "mean_success_rate": float(results.success.mean()),
+        "mean_success_rate_ci95": [low, high],
+        "mean_final_step_success_rate": float(results.final_success.mean()),
+        "mean_return": float(results.returns.mean()),
+        **facts,
+        "tasks": tasks,
+    }
+
+
+def report_facts(
+    config: Config, env_steps_trained: int, evaluation: EvaluationConfig
+) -> dict[str, Any]:
+    """How the episodes came about; the same for training and evaluate.py."""
+    versions = package_versions()
+    return {
+        "actions": evaluation.actions,
+        "goals": evaluation.report_goals,
+        "episodes_per_goal": evaluation.episodes_per_goal,
+        "horizon": evaluation.horizon,
+        "seed": config.seed,
+        "env_steps_trained": env_steps_trained,
+        "metaworld_version": versions["metaworld"],
+        "mujoco_version": versions["mujoco"],
+    }
+
+
+def evaluation_metrics(results: EpisodeResults) -> dict[str, float]:
+    """The `eval/` metrics of an evaluation during training."""
+    columns = {
+        "eval/success_rate": results.success,
+        "eval/final_step_success_rate": results.final_success,
+        "eval/return": results.returns,
+    }
+    metrics: dict[str, float] = {}
+    for key, values in columns.items():
+        metrics |= per_task(key, values.mean(axis=1).tolist(), results.tasks)
+    return metrics
+
+
+def format_evaluation(results: EpisodeResults, env_steps: int) -> str:
+    """A short table for the console during training."""
+    lines = [f"| {env_steps:,} steps | success | at last step | return |", "|---|---|---|---|"]
+    rows = [*results.tasks, "mean"]
+    for index, name in enumerate(rows):
+        pick = slice(None) if name == "mean" else slice(index, index + 1)
+        lines.append(
+            f"| {name} | {results.success[pick].mean():.0%} | "
+            f"{results.final_success[pick].mean():.0%} | {results.returns[pick].mean():.0f} |"
+        )
+    return align_table(lines)
+
+
+def format_table(report: Report) -> str:
+    """The report as a plain-text table, also valid Markdown."""
+    lines = [
+        "| task | success | 95 % interval | at last step | return | steps to success |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, task in report["tasks"].items():
+        low, high = task["success_rate_ci95"]
+        steps = task["median_steps_to_success"]
+        lines.append(
+            f"| {name} | {task['success_rate']:.1%} | {low:.1%} - {high:.1%} | "
+            f"{task['final_step_success_rate']:.1%} | {task['mean_return']:.0f} | "
+            f"{'-' if steps is None else f'{steps:.0f}'} |"
+        )
+    low, high = report["mean_success_rate_ci95"]
+    lines.append(
+        f"| **mean** | **{report['mean_success_rate']:.1%}** | {low:.1%} - {high:.1%} | "
+        f"{report['mean_final_step_success_rate']:.1%} | {report['mean_return']:.0f} | |"
+    )
+    return align_table(lines)
+
+
+def align_table(lines: list[str]) -> str:
+    """Pad the cells of a Markdown table so that it reads well as plain text."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    padded = []
+    for row in rows:
+        fill = "-" if set(row[0]) == {"-"} else " "
+        cells = (cell.ljust(width, fill) for cell, width in zip(row, widths, strict=True))
+        padded.append("| " + " | ".join(cells) + " |")
+    return "\n".join(padded)
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write report.json, report.csv (a row per task) and report.md into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with (folder / "report.csv").open("w", newline="", encoding="utf-8") as file:
+        columns = [
+            "task",
+            "success_rate",
+            "success_rate_low",
+            "success_rate_high",
+            "final_step_success_rate",
+            "mean_return",
+            "episodes",
+            "median_steps_to_success",
+        ]
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        for name, task in report["tasks"].items():
+            low, high = task["success_rate_ci95"]
+            writer.writerow(
+                {"task": name, **task, "success_rate_low": low, "success_rate_high": high}
+            )
+    (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
+
+
+def _markdown(report: Report) -> str:
+    return (
+        "# Success-rate report\n\n"
+        f"{report['env_steps_trained']:,} environment steps trained; {report['goals']} goals per task, "
+        f"{report['actions']} actions, {report['horizon']} steps per episode, goal list of seed "
+        f"{report['seed']}; metaworld {report['metaworld_version']}, mujoco "
+        f"{report['mujoco_version']}.\n\n"
+        f"{format_table(report)}\n\n"
+        "Success: Meta-World's flag was set at any step of the episode. Intervals: Wilson per task, "
+        "bootstrap over goals for the mean; one training run.\n"
+    )

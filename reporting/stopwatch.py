@@ -1,0 +1,42 @@
+"""Where the wall-clock of a training run goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SECTIONS = ("simulate", "act", "learn", "evaluate", "checkpoint")
+
+
+class Stopwatch:
+    """Sums the time of named sections between two readings; what no section claims is `other`."""
+
+    def __init__(self) -> None:
+        self._started = self._since = time.perf_counter()
+        self._spent = dict.fromkeys(SECTIONS, 0.0)
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Time a `with` block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[name] += time.perf_counter() - start
+
+    def read(self, env_steps: int, gradient_steps: int) -> dict[str, float]:
+        """The `time/` metrics since the last reading, in which that many steps were made."""
+        now = time.perf_counter()
+        span = now - self._since
+        working = span - self._spent["evaluate"] - self._spent["checkpoint"]
+        metrics = {
+            "time/env_steps_per_second": env_steps / working,
+            "time/gradient_steps_per_second": gradient_steps / working,
+            **{f"time/fraction_{name}": spent / span for name, spent in self._spent.items()},
+            "time/fraction_other": 1 - sum(self._spent.values()) / span,
+            "time/elapsed_hours": (now - self._started) / 3600,
+        }
+        self._since = now
+        self._spent = dict.fromkeys(SECTIONS, 0.0)
+        return metrics

@@ -1,0 +1,296 @@
+"""Train one Soft Actor-Critic agent with active dendrites on Meta-World MT10.
+
+    python train_mt10.py --config quick             # ten minutes on two cores
+    python train_mt10.py --config mt10 --seed 1     # the full run
+    python train_mt10.py --resume runs/RUN          # go on after Ctrl-C or a crash
+    tensorboard --logdir runs                       # watch
+
+The story: environments -> replay buffer -> SAC update -> checkpoint -> report.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from agent.accumulator import MeanAccumulator
+from agent.checkpoint import find_checkpoint
+from agent.devices import resolve_device
+from agent.diagnostics import network_statistics
+from agent.evaluation import evaluate_agent
+from agent.forecast import describe
+from agent.replay import ReplayBuffer
+from agent.returns import ReturnScale
+from agent.sac import SAC
+from agent.seeding import seed_streams, torch_generator
+from agent.stop_signals import StopRequested, StopSignals
+from agent.training_state import Counters, TrainingState
+from configs import Config, dump_config, exit_on_usage_error
+from configs.command_line import parse_train_command
+from envs import ACTION_SIZE, OBS_SIZE, EpisodeResults, MT10VectorEnv, make_goal_lists
+from envs.episodes import EpisodeTracker
+from reporting.metric_keys import per_task
+from reporting.metrics_log import MetricsLog
+from reporting.report import (
+    evaluation_metrics,
+    format_evaluation,
+    format_table,
+    make_report,
+    report_facts,
+    write_report,
+)
+from reporting.run_folder import create_run_folder
+from reporting.stopwatch import Stopwatch
+
+
+def main() -> int:
+    """The command: returns the exit code."""
+    command = parse_train_command(sys.argv[1:])
+    config = command.settings
+    device = resolve_device(config.device)
+    if command.dry_run:
+        print(dump_config(config))
+        print(describe(config, device))
+        return 0
+    if command.resume is not None:
+        run, checkpoint = command.resume, find_checkpoint(command.resume)
+    else:
+        run, checkpoint = create_run_folder(command.out, command.config, config), None
+    print(f"{describe(config, device)}\nrun folder: {run}")
+    return train(config, device, run, checkpoint)
+
+
+def train(config: Config, device: torch.device, run: Path, checkpoint: Path | None) -> int:
+    """Train from the start or from a checkpoint, then write the report; returns the exit code."""
+    streams = seed_streams(config.seed)
+    goal_lists = make_goal_lists(config.seed)
+    env, evaluation = config.env, config.evaluation
+    with (
+        StopSignals() as signals,
+        MT10VectorEnv(
+            env.tasks,
+            goal_lists,
+            num_goals=env.num_goals,
+            copies=env.copies_per_task,
+            horizon=env.horizon,
+            seed=streams["environments"],
+            workers=env.workers,
+            start_method=env.start_method,
+            stagger=env.stagger_episodes,
+            step_timeout_s=env.step_timeout_s,
+        ) as envs,
+        MT10VectorEnv(
+            env.tasks,
+            goal_lists,
+            copies=evaluation.copies_per_task,
+            horizon=evaluation.horizon,
+            seed=streams["evaluation"],
+            workers=env.workers,
+            start_method=env.start_method,
+            autoreset=False,
+            step_timeout_s=env.step_timeout_s,
+        ) as eval_envs,
+    ):
+        state = build(config, device, envs)
+        obs = envs.reset() if checkpoint is None else state.restore(checkpoint)
+        counters = state.counters
+        resume_at = None if checkpoint is None else (counters.env_steps, counters.metrics_bytes)
+        loop = TrainingLoop(state, run, MetricsLog(run, config, resume_at), eval_envs, signals)
+        try:
+            loop.run_from(obs)
+            loop.report()
+        except StopRequested:
+            path = state.save(run / "checkpoints")
+            print(f"stopped; saved {path}\nresume with: python train_mt10.py --resume {run}")
+            return 128 + (signals.received or 0)
+        finally:
+            loop.log.close()
+    return 0
+
+
+def build(config: Config, device: torch.device, envs: MT10VectorEnv) -> TrainingState:
+    """The live objects of a fresh run."""
+    streams = seed_streams(config.seed)
+    tasks, copies = len(config.env.tasks), config.env.copies_per_task
+    return TrainingState(
+        config=config,
+        agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
+        replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, device),
+        returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
+        envs=envs,
+        episodes=EpisodeTracker((tasks, copies)),
+        metrics=MeanAccumulator(),
+        generators={
+            "exploration": torch_generator(streams["exploration"]),
+            "learning": torch_generator(streams["learning"], device),
+        },
+        counters=Counters(),
+    )
+
+
+class TrainingLoop:
+    """Collect, learn, log, evaluate, save, until the environment steps are used up."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        run: Path,
+        log: MetricsLog,
+        eval_envs: MT10VectorEnv,
+        signals: StopSignals,
+    ) -> None:
+        self.state, self.config, self.counters = state, state.config, state.counters
+        self.run, self.log, self.eval_envs, self.signals = run, log, eval_envs, signals
+        self.stopwatch = Stopwatch()
+        self.done_at_last_row = (self.counters.env_steps, self.counters.gradient_steps)
+
+    def run_from(self, obs: NDArray[np.float32]) -> None:
+        """The loop. `obs [T, N, 39]` is what to act on first."""
+        counters, total = self.counters, self.config.total_env_steps
+        with tqdm(total=total, initial=counters.env_steps, unit="step", disable=None) as bar:
+            while True:
+                self.evaluate_and_log()
+                if self.is_due("checkpoint", self.config.training.checkpoint_interval_env_steps):
+                    self.save()
+                if counters.env_steps >= total:
+                    break
+                self.signals.check()
+                obs = self.collect_and_learn(obs)
+                bar.update(self.state.envs.num_envs)
+        self.save()
+
+    def collect_and_learn(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One vector step, with the gradient steps that are due while the simulators run."""
+        state, counters = self.state, self.counters
+        with self.stopwatch.section("act"):
+            actions = self.choose_actions(obs)
+        state.envs.step_async(actions)
+        with self.stopwatch.section("learn"):
+            self.learn()
+        with self.stopwatch.section("simulate"):
+            step = state.envs.step_wait()
+        transitions = (obs, actions, step.reward, step.next_obs, step.terminated)
+        state.replay.add(*(torch.from_numpy(array) for array in transitions))
+        state.returns.observe(step.reward, step.done)
+        if step.done.any():
+            state.agent.set_reward_scale(state.returns)
+        for episode in state.episodes.observe(step):
+            task = self.config.env.tasks[episode.task]
+            state.metrics.add(
+                {
+                    f"train/success_rate/{task}": float(episode.success),
+                    f"train/return/{task}": episode.total_reward,
+                }
+            )
+            counters.episodes += 1
+        counters.vector_steps += 1
+        counters.env_steps += state.envs.num_envs
+        return step.obs
+
+    def choose_actions(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Uniform random at first, then sampled from the policy: `[T, N, 4]`."""
+        generator = self.state.generators["exploration"]
+        if self.counters.env_steps < self.config.training.random_env_steps:
+            return (2 * torch.rand(*obs.shape[:2], ACTION_SIZE, generator=generator) - 1).numpy()
+        return self.state.agent.act(obs, generator)
+
+    def learn(self) -> None:
+        """The gradient steps that are due after the vector steps so far."""
+        counters, training, state = self.counters, self.config.training, self.state
+        if counters.env_steps <= training.random_env_steps:
+            return
+        counters.updates_owed += training.updates_per_vector_step
+        if counters.vector_steps % training.update_interval_vector_steps:
+            return
+        generator, replay = state.generators["learning"], self.config.replay
+        while counters.updates_owed >= 1:
+            batch = state.replay.sample(replay.sampling, replay.batch_size, generator)
+            noise = torch.randn(
+                2, *batch.action.shape, generator=generator, device=generator.device
+            )
+            state.metrics.add(state.agent.update(batch, noise))
+            counters.updates_owed -= 1
+            counters.gradient_steps += 1
+
+    def evaluate_and_log(self) -> None:
+        """Write the row of metrics that is due, if any; print the evaluation's table."""
+        row: dict[str, float] = {}
+        evaluation, is_best = self.config.evaluation, False
+        if self.is_due("evaluation", evaluation.interval_env_steps):
+            results = self.evaluate(evaluation.goals)
+            row |= evaluation_metrics(results)
+            is_best = row["eval/success_rate"] > self.counters.best_success_rate
+            if is_best:
+                self.counters.best_success_rate = row["eval/success_rate"]
+            tqdm.write(format_evaluation(results, self.counters.env_steps))
+            self.counters.last_evaluation_env_steps = self.counters.env_steps
+        if self.is_due("log", self.config.training.log_interval_env_steps):
+            row |= self.training_metrics()
+            self.counters.last_log_env_steps = self.counters.env_steps
+        if row:
+            self.counters.metrics_bytes = self.log.write(asdict(self.counters), row)
+        if is_best:
+            self.state.save_best(self.run / "checkpoints")
+
+    def evaluate(self, goals: int) -> EpisodeResults:
+        """Episodes on the first `goals` goals of each task, as evaluate.py runs them."""
+        evaluation = self.config.evaluation
+        with self.stopwatch.section("evaluate"):
+            return evaluate_agent(
+                self.state.agent,
+                self.eval_envs,
+                goals=goals,
+                episodes_per_goal=evaluation.episodes_per_goal,
+                actions=evaluation.actions,
+                seed=seed_streams(self.config.seed)["evaluation"],
+                on_step=self.signals.check,
+            )
+
+    def training_metrics(self) -> dict[str, float]:
+        """Everything gathered since the last row, by key."""
+        state, tasks = self.state, self.config.env.tasks
+        row: dict[str, float] = {"replay/transitions": state.replay.size * len(tasks)}
+        for key, values in state.metrics.pop().items():
+            row |= {key: values[0]} if len(values) == 1 else per_task(key, values, tasks)
+        for key in ("train/success_rate", "train/return"):
+            known = [row[f"{key}/{task}"] for task in tasks if f"{key}/{task}" in row]
+            row |= {key: sum(known) / len(known)} if known else {}
+        row["train/episodes"] = self.counters.episodes
+        scales = state.agent.reward_scale.tolist()
+        row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
+        row |= network_statistics(state.agent, state.replay.newest(50))
+        env_steps, gradient_steps = self.done_at_last_row
+        self.done_at_last_row = (self.counters.env_steps, self.counters.gradient_steps)
+        return row | self.stopwatch.read(
+            self.counters.env_steps - env_steps, self.counters.gradient_steps - gradient_steps
+        )
+
+    def is_due(self, what: str, interval: int) -> bool:
+        """Has another multiple of `interval` environment steps been passed since `what` was done?"""
+        last = getattr(self.counters, f"last_{what}_env_steps")
+        return self.counters.env_steps // interval > last // interval
+
+    def save(self) -> None:
+        """Write the newest checkpoint."""
+        with self.stopwatch.section("checkpoint"):
+            self.counters.last_checkpoint_env_steps = self.counters.env_steps
+            self.state.save(self.run / "checkpoints")
+
+    def report(self) -> None:
+        """Evaluate every goal and write the report that evaluate.py would write."""
+        results = self.evaluate(self.config.evaluation.report_goals)
+        report = make_report(
+            results, report_facts(self.config, self.counters.env_steps, self.config.evaluation)
+        )
+        write_report(report, self.run)
+        print(f"{format_table(report)}\nreport: {self.run}/report.md, report.json, report.csv")
+
+
+if __name__ == "__main__":
+    exit_on_usage_error(main)
