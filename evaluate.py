@@ -35,7 +35,7 @@ class EvaluateCommand:
 
     run_or_checkpoint: Annotated[Path, tyro.conf.Positional]
     """Run folder (its newest checkpoint) or one checkpoint folder."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the report; default: the run folder, or the checkpoint's own."""
     goals: int | None = None
     """Goals per task, 1 to 50; default: all goals that the run trains on."""

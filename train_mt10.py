@@ -272,8 +272,8 @@ class TrainingLoop:
         )
 
     def is_due(self, what: str, interval: int) -> bool:
-        """Has another multiple of `interval` environment steps been passed since `what` was done?"""
-        last = getattr(self.counters, f"last_{what}_env_steps")
+        """Whether another multiple of `interval` environment steps has passed since the last `what`."""
+        last: int = getattr(self.counters, f"last_{what}_env_steps")
         return self.counters.env_steps // interval > last // interval
 
     def save(self) -> None:

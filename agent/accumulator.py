@@ -16,9 +16,7 @@ class MeanAccumulator:
         self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor | float]) -> None:
-        """Add one observation of each key: a scalar, or a vector whose elements are averaged
-        separately.
-        """
+        """Add one observation of each key: a scalar, or a vector averaged element by element."""
         for key, value in values.items():
             tensor = torch.as_tensor(value, dtype=torch.float32)
             total = self._sums.get(key)

@@ -21,7 +21,7 @@ def evaluate_agent(
     episodes_per_goal: int,
     actions: Literal["mean", "sample"],
     seed: SeedSequence,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Run the agent on the first `goals` goals of every task.
 

@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from agent.layers import HiddenLayer, layer_density
+from agent.dendrites import DendriticSegments
+from agent.layers import HiddenLayer, StackedLayerNorm, layer_density
 from agent.sparse_linear import SparseLinear
 from configs.schema import NetworkConfig
 
@@ -43,6 +44,7 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.stack = stack
+        self.context: Tensor
         self.concatenates_context = config.kind == "mlp"
         lead = () if stack is None else (stack,)
         if config.context == "one_hot":
@@ -51,7 +53,6 @@ class Trunk(nn.Module):
         else:
             table = torch.randn(*lead, num_tasks, config.embedding_size, generator=generator)
             self.context = nn.Parameter(nn.functional.normalize(table, dim=-1))  # [*E, T, d]
-        self.context: Tensor
         context_size = self.context.shape[-1]
         density = 1 / context_size if config.context_density == "auto" else config.context_density
 
@@ -215,7 +216,7 @@ def nonzero_parameters(module: nn.Module) -> int:
     """Trainable parameters of a network that its masks leave."""
     total = 0
     for part in module.modules():
-        if hasattr(part, "nonzero_parameters"):
+        if isinstance(part, (SparseLinear, DendriticSegments, StackedLayerNorm)):
             total += part.nonzero_parameters()
         elif isinstance(part, Trunk) and isinstance(part.context, nn.Parameter):
             total += part.context.numel()

@@ -152,7 +152,7 @@ class SAC(nn.Module):
 
     def _descend(self, name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
         # `inputs=` keeps the actor's loss from computing gradients of the critics' weights.
-        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        loss.backward(inputs=parameters)
         self.optimizers[name].step()
         self.optimizers[name].zero_grad(set_to_none=True)
 

@@ -38,12 +38,12 @@ class TrainCommand:
     command line. Example: python train_mt10.py --config quick --seed 1 --agent.actor-lr 1e-3
     """
 
-    settings: Annotated[Config, tyro.conf.arg(name="")]
+    settings: Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
     config: str = "mt10"
     """Preset (mt10, paper, mlp, quick, smoke) or path of a YAML file."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder to create; default: runs/<config>-seed<N>-<date>-<time>."""
-    resume: Path | None = None
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder to continue from its newest checkpoint, as if it had never stopped."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the resolved config, parameter counts and the memory forecast, and stop."""
@@ -93,9 +93,9 @@ def parse_command(
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(
-                kind, args=arguments, default=default, config=(tyro.conf.FlagConversionOff,)
-            )
+            if default is None:
+                return tyro.cli(kind, args=arguments)
+            return tyro.cli(kind, args=arguments, default=default)
     except SystemExit as exit_request:
         if exit_request.code in (0, None):  # --help
             raise

@@ -48,11 +48,9 @@ class EnvConfig:
     tasks: Annotated[tuple[str, ...], MinLen(1)] = MT10_TASKS
     """MT10 tasks to train on, in one-hot order."""
     num_goals: Annotated[int, Ge(1), Le(50)] = 50
-    """Goals per task: 50 is the benchmark's protocol (one is drawn at random for every episode), 1
-    the paper's fixed goal."""
+    """Goals per task, drawn at random for each episode: 50 is the benchmark's, 1 the paper's."""
     horizon: Annotated[int, Ge(1), Le(500)] = 200
-    """Episode length in training [environment steps]; 500 is the benchmark's. Time limits are
-    bootstrapped through."""
+    """Episode length in training [environment steps]; the benchmark's is 500."""
     copies_per_task: PositiveInt = 5
     """Environments per task."""
     stagger_episodes: bool = True
@@ -76,8 +74,7 @@ class ReplayConfig:
     batch_size: PositiveInt = 500
     """Transitions per gradient step, over all tasks."""
     sampling: Literal["balanced", "uniform"] = "balanced"
-    """balanced: equally many of each task, laid out task by task; uniform: as the paper, over the
-    whole buffer."""
+    """balanced: equally many of each task; uniform: over the whole buffer, as the paper."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +84,9 @@ class NetworkConfig:
     __pydantic_config__ = _STRICT
 
     kind: Literal["dendritic", "mlp"] = "dendritic"
-    """dendritic: the task context gates the units; mlp: the task context is concatenated to the
-    input."""
+    """dendritic: the task context gates the units; mlp: it is concatenated to the input."""
     match_parameters: bool = True
-    """mlp only: scale the widths until the non-zero trainable parameters equal those of the
-    dendritic network that the other settings describe."""
+    """mlp only: scale the widths to the parameter count of the dendritic network otherwise described."""
     actor_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
     """Units in each hidden layer of the actor."""
     critic_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
@@ -117,8 +112,7 @@ class NetworkConfig:
     embedding_size: PositiveInt = 32
     """Width of the learned context when context is embedding."""
     context_density: Fraction | Literal["auto"] = "auto"
-    """Density of the context assumed by the segments' initialisation; auto is right for one_hot and
-    embedding, 1 is the published code's."""
+    """Context density that the segments' initialisation assumes; the published code's is 1."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +140,13 @@ class AgentConfig:
     log_std_bounds: tuple[float, float] = (-10.0, 2.0)
     """Clamp of the policy's log standard deviation."""
     critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"
-    """mse: scalar critics; hl_gauss: categorical critics on Gaussian-smoothed targets
-    (arXiv 2403.03950)."""
+    """mse: scalar critics; hl_gauss: categorical, Gaussian-smoothed targets (arXiv 2403.03950)."""
     value_bins: Annotated[int, Ge(2)] = 101
     """hl_gauss: bins of the value distribution."""
     value_bound: Rate = 10.0
-    """hl_gauss: values are represented on [-bound, bound]; also the value that return scaling maps
-    the largest return to."""
+    """Values are represented on [-bound, bound]; reward scaling maps the largest return to bound."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
-    """per_task_return: divide a task's rewards, when sampled, by its largest return seen /
-    value_bound (arXiv 2505.23150)."""
+    """per_task_return: rewards in units of the task's largest return seen (arXiv 2505.23150)."""
 
 
 @dataclass(frozen=True)
@@ -165,14 +156,11 @@ class TrainingConfig:
     __pydantic_config__ = _STRICT
 
     random_env_steps: Count = 10_000
-    """Environment steps with uniformly random actions at the start; no updates before they are
-    over."""
+    """Environment steps with uniformly random actions, and no updates, at the start."""
     updates_per_vector_step: Rate = 1.0
-    """Gradient steps per vector step (one step of every environment); fractions are carried
-    over."""
+    """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
-    """Do the gradient steps that are due only every so many vector steps (the paper collects 500,
-    then learns)."""
+    """Do the gradient steps due only every so many vector steps (the paper: 500)."""
     log_interval_env_steps: PositiveInt = 10_000
     """A row of metrics every so many environment steps."""
     checkpoint_interval_env_steps: PositiveInt = 250_000
@@ -196,7 +184,7 @@ class EvaluationConfig:
     copies_per_task: PositiveInt = 5
     """Environments per task that evaluate side by side."""
     episodes_per_goal: PositiveInt = 1
-    """Episodes on every goal; more than one makes sense with sampled actions only."""
+    """Episodes on every goal; more than one makes sense only with sampled actions."""
     actions: Literal["mean", "sample"] = "mean"
     """mean: the policy's mode; sample: stochastic, as the published evaluation."""
 
@@ -207,7 +195,7 @@ class Config:
 
     __pydantic_config__ = _STRICT
 
-    seed: Count = 0
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of everything random: goal list, weights, actions, batches."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""

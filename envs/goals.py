@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import metaworld
-from metaworld import Task
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from metaworld.types import Task
 
 OBS_SIZE = 39
 """Hand, gripper, two objects with rotation: now and one step before; and the goal position."""
@@ -29,4 +30,4 @@ def make_goal_lists(seed: int) -> GoalLists:
 
 def make_env(task_name: str) -> SawyerXYZEnv:
     """One Meta-World v3 environment, without wrappers; `set_task` gives it a goal."""
-    return metaworld.ALL_V3_ENVIRONMENTS[task_name]()
+    return ALL_V3_ENVIRONMENTS[task_name]()

@@ -33,7 +33,7 @@ def rollout(
     *,
     goals: int,
     episodes_per_goal: int = 1,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Run every one of the first `goals` goals of every task `episodes_per_goal` times.
 
@@ -56,7 +56,7 @@ def rollout(
 
 
 def _run_wave(
-    envs: MT10VectorEnv, policy: Policy, goals: NDArray[np.int64], on_step: Callable[[], None]
+    envs: MT10VectorEnv, policy: Policy, goals: NDArray[np.int64], on_step: Callable[[], object]
 ) -> dict[str, NDArray]:
     """One episode on each of up to N goals, the same goals for all tasks; `[T, len(goals)]`."""
     padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals

@@ -6,10 +6,10 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
@@ -143,7 +143,7 @@ class MT10VectorEnv:
                 for name in ("obs", "next_obs", "reward", "terminated", "truncated", "success")
             )
         )
-        for row in np.flatnonzero(step.done):
+        for row in np.flatnonzero(step.done).tolist():
             arrays.next_goal[row] = self._draw_goal(row)
             arrays.time_limit[row] = self.horizon
         return step
@@ -229,7 +229,7 @@ class MT10VectorEnv:
                 worker = next(iter(waiting.values()))
                 self._fail(worker, f"did not answer for {timeout_s:g} s")
             for pipe in ready:
-                worker = waiting.pop(pipe)  # type: ignore[arg-type]
+                worker = waiting.pop(cast(Connection, pipe))
                 try:
                     answer = worker.pipe.recv_bytes()
                 except (EOFError, ConnectionResetError):
@@ -268,10 +268,8 @@ class _Worker:
 
     def stop(self) -> None:
         """Ask politely, then kill."""
-        try:
+        with suppress(OSError):
             self.pipe.send_bytes(QUIT)
-        except OSError:
-            pass
         self.process.join(timeout=2)
         if self.process.is_alive():
             self.process.kill()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
-from metaworld import Task
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from metaworld.types import Task
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 

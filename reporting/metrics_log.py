@@ -35,7 +35,7 @@ class MetricsLog:
             with self._path.open("r+b") as file:
                 file.truncate(size)
             purge_step = env_steps + 1  # TensorBoard hides earlier events from this step on
-        self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)  # type: ignore[no-untyped-call]
+        self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
 
     def write(self, counters: Mapping[str, int], values: Mapping[str, float]) -> int:
         """Append a row; keys without a value stay empty. Returns the new size of metrics.csv.
@@ -53,10 +53,10 @@ class MetricsLog:
             file.write(line.getvalue())
             size = file.tell()
         for key, value in values.items():
-            self._tensorboard.add_scalar(key, value, counters["env_steps"])  # type: ignore[no-untyped-call]
-        self._tensorboard.flush()  # type: ignore[no-untyped-call]
+            self._tensorboard.add_scalar(key, value, counters["env_steps"])
+        self._tensorboard.flush()
         return size
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self._tensorboard.close()  # type: ignore[no-untyped-call]
+        self._tensorboard.close()
