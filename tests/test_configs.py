@@ -1,0 +1,159 @@
+"""Presets, validation and the command line's settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import Config, UsageError, dump_config, load_config, parse_config, preset_names
+from configs.command_line import parse_train_command
+from configs.loading import read_yaml
+
+
+def test_the_presets_are_the_promised_ones() -> None:
+    assert preset_names() == ["mlp", "mt10", "paper", "quick", "smoke"]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_survive_dump_and_load(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(str(path)) == config
+
+
+def test_the_paper_preset_is_the_published_protocol() -> None:
+    paper = load_config("paper")
+    assert paper.total_env_steps == 15_000_000
+    assert (paper.env.num_goals, paper.env.horizon, paper.env.copies_per_task) == (1, 500, 1)
+    assert paper.replay.batch_size == 2560
+    assert paper.replay.sampling == "uniform"
+    assert paper.network.actor_hidden == paper.network.critic_hidden == (2800, 2800)
+    assert paper.network.dendritic_layers == (1,)
+    assert paper.network.num_segments == 10
+    assert paper.network.winners_density == (0.25,)
+    assert paper.network.weight_density == 0.9
+    # 250 updates after every 500 steps of the ten environments
+    training = paper.training
+    assert training.updates_per_vector_step * training.update_interval_vector_steps == 250
+    assert training.update_interval_vector_steps == 500
+
+
+def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
+    mlp, mt10 = load_config("mlp"), load_config("mt10")
+    assert replace(mlp, network=mt10.network) == mt10
+    assert replace(mlp.network, kind="dendritic", activation="k_winners") == mt10.network
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agent: {actor_rl: 1}", "unknown key 'agent.actor_rl' (did you mean 'actor_lr'?)"),
+        ("sead: 1", "unknown key 'sead' (did you mean 'seed'?)"),
+        ("agent: {actor_lr: fast}", "agent.actor_lr: input should be a valid number"),
+        ("agent: {actor_lr: -1}", "agent.actor_lr: input should be greater than 0, got -1"),
+        ("agent: {actor_lr: .nan}", "agent.actor_lr"),
+        ("agent: {discount: 1.0}", "agent.discount: input should be less than 1"),
+        ("env: {workers: many}", "env.workers"),
+        ("env: {tasks: [reach-v2]}", "unknown task 'reach-v2' (did you mean 'reach-v3'?)"),
+        ("env: {tasks: [reach-v3, reach-v3]}", "named twice"),
+        ("env: {num_goals: 51}", "env.num_goals: input should be less than or equal to 50"),
+        ("env: 3", "env: input should be a dictionary"),
+        ("- 1", "the file: input should be a dictionary"),
+        ("replay: {batch_size: 501}", "can't be split evenly over 10 tasks"),
+        ("network: {dendritic_layers: [2]}", "has layers 0 to 1 only"),
+        ("network: {winners_density: [0.1, 0.2, 0.3]}", "network.winners_density: give 1 value or 2"),
+        ("agent: {log_std_bounds: [2, -5]}", "agent.log_std_bounds"),
+        ("env: {num_goals: 5}", "evaluation.goals: there are only env.num_goals = 5"),
+        ("seed: [", "not valid YAML"),
+        ("seed: !!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_mistakes_get_one_line_with_the_mend(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_config(str(path))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'quick'"):
+        load_config("quik")
+
+
+def test_scientific_notation_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-3 as a string; a user means a number."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("agent: {actor_lr: 1e-3}")
+    assert read_yaml(path) == {"agent": {"actor_lr": "1e-3"}}
+    assert load_config(str(path)).agent.actor_lr == 1e-3
+
+
+def test_any_setting_can_be_changed_on_the_command_line() -> None:
+    settings = parse_train_command(
+        "--config quick --seed 3 --agent.actor-lr 1e-3 --network.actor-hidden 64 32 "
+        "--network.layer-norm False --env.workers 2".split()
+    ).settings
+    quick = load_config("quick")
+    assert settings == replace(
+        quick,
+        seed=3,
+        agent=replace(quick.agent, actor_lr=1e-3),
+        network=replace(quick.network, actor_hidden=(64, 32), layer_norm=False),
+        env=replace(quick.env, workers=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--agent.actorlr 1", "did you mean --agent.actor-lr"),
+        ("--agent.actor-lr x", "--agent.actor-lr"),
+        ("--agent.actor-lr 0", "agent.actor_lr: input should be greater than 0"),
+        ("--seed", "--seed"),
+        ("--config", "--config"),
+        ("--env.start-method threads", "--env.start-method"),
+        ("--resume nowhere", "--resume nowhere: no run there"),
+        ("--resume nowhere --config quick", "--config: not with --resume"),
+    ],
+)
+def test_command_line_mistakes_name_the_flag(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_train_command(line.split())
+    assert message in str(caught.value)
+
+
+def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(dump_config(load_config("smoke")))
+    longer = parse_train_command(["--resume", str(tmp_path), "--total-env-steps", "5000"])
+    assert longer.settings == replace(load_config("smoke"), total_env_steps=5000)
+    with pytest.raises(UsageError, match=r"--agent.actor_lr: fixed by the run"):
+        parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "1e-3"])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["seed", "env", "agent", "network", "tasks", "actor_lr", "workers"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_arbitrary_data_is_a_config_or_a_usage_error(data: object) -> None:
+    try:
+        config = parse_config(data, source="data")
+    except UsageError:
+        return
+    assert isinstance(config, Config)
