@@ -1,0 +1,140 @@
+"""Resuming equals never having stopped; the same seed gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, TINY, rows_without_time, run_script, train
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agent.checkpoint import find_checkpoint, load_part, load_state
+
+INTERVALS = [
+    *("--training.log-interval-env-steps", "300", "--evaluation.interval-env-steps", "600"),
+    *("--training.checkpoint-interval-env-steps", "500"),
+]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    train(out, *INTERVALS, "--total-env-steps", 1600)
+    return out
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    """Metrics, and every tensor and number of the final checkpoints, bit for bit."""
+    assert rows_without_time(left) == rows_without_time(right)
+    one, other = find_checkpoint(left), find_checkpoint(right)
+    for part in ("agent", "replay", "loop"):
+        mine, theirs = load_part(one, part), load_part(other, part)
+        assert mine.keys() == theirs.keys()
+        for name, tensor in mine.items():
+            assert torch.equal(tensor, theirs[name]), f"{part}: {name}"
+    mine, theirs = load_state(one), load_state(other)
+    for state in (mine, theirs):
+        state["counters"].pop("metrics_bytes")  # the clock's columns differ in length
+    assert mine == theirs
+
+
+def test_the_checkpoint_holds_everything(uninterrupted: Path) -> None:
+    tensors = load_part(find_checkpoint(uninterrupted), "agent")
+    assert tensors["model.log_temperature"].shape == (2,)
+    for name in ("actor", "critic", "temperature"):
+        assert any(key.startswith(f"optimizer.{name}.0.exp_avg_sq") for key in tensors)
+        steps = tensors[f"optimizer.{name}.0.step"]
+        state = load_state(find_checkpoint(uninterrupted))
+        assert steps == state["counters"]["gradient_steps"] > 0
+    assert {"torch", "mujoco", "metaworld"} <= state["versions"].keys()
+    assert state["config"]["seed"] == 0
+
+
+def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    """700 steps is a multiple of neither the log interval nor the episodes' ends."""
+    out = tmp_path / "run"
+    train(out, *INTERVALS, "--total-env-steps", 700)
+    done = run_script("train_mt10.py", "--resume", out, "--total-env-steps", 1600)
+    assert done.returncode == 0, done.stderr
+    # The first leg ended with a checkpoint and a config of its own; the rest is the same run.
+    for run in (uninterrupted, out):
+        _forget(run, "total_env_steps")
+    assert_same_run(uninterrupted, out)
+
+
+def _forget(run: Path, key: str) -> None:
+    path = find_checkpoint(run) / "state.json"
+    state = json.loads(path.read_text())
+    state["config"][key] = None
+    path.write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_by_signal_saves_and_resumes(
+    uninterrupted: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "train_mt10.py", *TINY, *INTERVALS, "--total-env-steps", "1600"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    _wait_for_rows(out, 1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"resume with: python train_mt10.py --resume {out}" in output
+    assert run_script("train_mt10.py", "--resume", out).returncode == 0
+    for run in (uninterrupted, out):
+        _forget(run, "total_env_steps")
+    assert_same_run(uninterrupted, out)
+
+
+def test_kill_9_loses_nothing_before_the_last_checkpoint(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "train_mt10.py", *TINY, *INTERVALS, "--total-env-steps", "1600"]
+    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE)
+    _wait_for_rows(out, 3)
+    process.kill()
+    process.communicate()
+    # What a kill in the middle of a save leaves behind: an unfinished draft, never a bad checkpoint.
+    newest = find_checkpoint(out)
+    shutil.copytree(newest, newest.parent / f".writing-{newest.name}")
+    assert run_script("train_mt10.py", "--resume", out).returncode == 0
+    for run in (uninterrupted, out):
+        _forget(run, "total_env_steps")
+    assert_same_run(uninterrupted, out)
+    assert _tensorboard_steps(out) == _tensorboard_steps(uninterrupted)
+
+
+def _wait_for_rows(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    path = out / "metrics.csv"
+    while not (path.is_file() and len(path.read_text().splitlines()) > count):
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.01)
+
+
+def _tensorboard_steps(run: Path) -> list[int]:
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return [event.step for event in events.Scalars("losses/critic")]
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(uninterrupted: Path, tmp_path: Path) -> None:
+    train(tmp_path / "same", *INTERVALS, "--total-env-steps", 900, "--env.workers", 1)
+    train(tmp_path / "other", *INTERVALS, "--total-env-steps", 900, "--seed", 1)
+    rows = rows_without_time(uninterrupted)[: len(rows_without_time(tmp_path / "same"))]
+    assert len(rows) > 3
+    assert rows_without_time(tmp_path / "same") == rows
+    assert rows_without_time(tmp_path / "other") != rows
