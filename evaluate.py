@@ -36,11 +36,11 @@ class EvaluateCommand:
     run_or_checkpoint: Annotated[Path, tyro.conf.Positional]
     """Run folder (its newest checkpoint) or one checkpoint folder."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the report; default: the run folder, or the checkpoint's own."""
+    """Folder for the report; default: evaluation/ in the run or checkpoint folder."""
     goals: int | None = None
     """Goals per task, 1 to 50; default: all goals that the run trains on."""
     actions: Literal["mean", "sample"] | None = None
-    """The policy's mode or sampled actions; default: as the run's own evaluation."""
+    """tanh of the policy's mean, or sampled; default: as the run's own evaluation."""
     seed: int | None = None
     """Seed of the goal list and of sampled actions; default: the training run's, that is, the goals
     it trained on."""
@@ -99,7 +99,7 @@ def main() -> int:
         )
     trained = int(state["counters"]["env_steps"])
     report = make_report(results, report_facts(replace(config, seed=seed), trained, evaluation))
-    out = command.out or command.run_or_checkpoint
+    out = command.out or command.run_or_checkpoint / "evaluation"
     write_report(report, out)
     print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
     return 0

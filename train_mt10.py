@@ -24,7 +24,7 @@ from agent.checkpoint import find_checkpoint
 from agent.devices import resolve_device
 from agent.diagnostics import network_statistics
 from agent.evaluation import evaluate_agent
-from agent.forecast import describe
+from agent.forecast import describe, require_memory
 from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
@@ -45,7 +45,7 @@ from reporting.report import (
     report_facts,
     write_report,
 )
-from reporting.run_folder import create_run_folder
+from reporting.run_folder import create_run_folder, write_config
 from reporting.stopwatch import Stopwatch
 
 
@@ -58,11 +58,14 @@ def main() -> int:
         print(dump_config(config))
         print(describe(config, device))
         return 0
+    print(describe(config, device))
+    require_memory(config, device)
     if command.resume is not None:
         run, checkpoint = command.resume, find_checkpoint(command.resume)
+        write_config(run, config)
     else:
         run, checkpoint = create_run_folder(command.out, command.config, config), None
-    print(f"{describe(config, device)}\nrun folder: {run}")
+    print(f"run folder: {run}", flush=True)
     return train(config, device, run, checkpoint)
 
 
@@ -147,6 +150,7 @@ class TrainingLoop:
     ) -> None:
         self.state, self.config, self.counters = state, state.config, state.counters
         self.run, self.log, self.eval_envs, self.signals = run, log, eval_envs, signals
+        self.counters.metrics_bytes = log.size
         self.stopwatch = Stopwatch()
         self.done_at_last_row = (self.counters.env_steps, self.counters.gradient_steps)
 
@@ -156,14 +160,16 @@ class TrainingLoop:
         with tqdm(total=total, initial=counters.env_steps, unit="step", disable=None) as bar:
             while True:
                 self.evaluate_and_log()
-                if self.is_due("checkpoint", self.config.training.checkpoint_interval_env_steps):
+                done = counters.env_steps >= total
+                if done or self.is_due(
+                    "checkpoint", self.config.training.checkpoint_interval_env_steps
+                ):
                     self.save()
-                if counters.env_steps >= total:
+                if done:
                     break
                 self.signals.check()
                 obs = self.collect_and_learn(obs)
                 bar.update(self.state.envs.num_envs)
-        self.save()
 
     def collect_and_learn(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """One vector step, with the gradient steps that are due while the simulators run."""
@@ -234,7 +240,8 @@ class TrainingLoop:
             row |= self.training_metrics()
             self.counters.last_log_env_steps = self.counters.env_steps
         if row:
-            self.counters.metrics_bytes = self.log.write(asdict(self.counters), row)
+            self.log.write(asdict(self.counters), row)
+            self.counters.metrics_bytes = self.log.size
         if is_best:
             self.state.save_best(self.run / "checkpoints")
 
@@ -257,7 +264,7 @@ class TrainingLoop:
         state, tasks = self.state, self.config.env.tasks
         row: dict[str, float] = {"replay/transitions": state.replay.size * len(tasks)}
         for key, values in state.metrics.pop().items():
-            row |= {key: values[0]} if len(values) == 1 else per_task(key, values, tasks)
+            row |= per_task(key, values, tasks) if isinstance(values, list) else {key: values}
         for key in ("train/success_rate", "train/return"):
             known = [row[f"{key}/{task}"] for task in tasks if f"{key}/{task}" in row]
             row |= {key: sum(known) / len(known)} if known else {}

@@ -23,10 +23,10 @@ class MeanAccumulator:
             self._sums[key] = tensor.clone() if total is None else total.to(tensor.device) + tensor
             self._counts[key] = self._counts.get(key, 0) + 1
 
-    def pop(self) -> dict[str, list[float]]:
-        """Means since the last call, as lists (one element for a scalar); then start afresh."""
-        means = {
-            key: (total / self._counts[key]).flatten().tolist() for key, total in self._sums.items()
+    def pop(self) -> dict[str, float | list[float]]:
+        """Means since the last call, a list for a vector; then start afresh."""
+        means: dict[str, float | list[float]] = {
+            key: (total / self._counts[key]).tolist() for key, total in self._sums.items()
         }
         self._sums, self._counts = {}, {}
         return means

@@ -49,8 +49,9 @@ def save_checkpoint(folder: Path, kind: str, env_steps: int, parts: Parts, state
         OSError: disk full, folder gone or read-only; the older checkpoints are then untouched.
     """
     final = folder / f"{kind}{env_steps:09d}"
-    draft = folder / f".writing-{final.name}"
-    shutil.rmtree(draft, ignore_errors=True)
+    draft, aside = folder / f".writing-{final.name}", folder / f".old-{final.name}"
+    for leftover in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
     for name, tensors in parts.items():
         path = draft / f"{name}.safetensors"
@@ -60,10 +61,11 @@ def save_checkpoint(folder: Path, kind: str, env_steps: int, parts: Parts, state
     (draft / _STATE).write_text(json.dumps(document, indent=1))
     _flush(draft / _STATE)
     _flush(draft)
-    if final.exists():  # an interrupted run may save twice at one step
-        shutil.rmtree(final)
+    if final.exists():  # stopped again before the next step: put the new one in its place
+        final.rename(aside)
     draft.rename(final)
     _flush(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     for old in _of_kind(folder, kind):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)

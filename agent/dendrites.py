@@ -33,7 +33,8 @@ from configs.schema import Gating
 def select_segment(activations: Tensor, gating: Gating) -> Tensor:
     """d_i of the table above: `[..., units, J] -> [..., units]`.
 
-    The gradient reaches the selected segment only. Ties go to the lowest index.
+    The gradient reaches the selected segment only. In a tie, `abs_max_signed` selects the lowest
+    index and the others share the gradient evenly.
     """
     if gating == "abs_max_signed":
         winner = activations.abs().argmax(dim=-1, keepdim=True)  # [..., units, 1]

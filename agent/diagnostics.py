@@ -33,9 +33,9 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
             statistics[f"{prefix}/active_density"] = active.float().mean().item()
             statistics[f"{prefix}/dead_units"] = (~active.any(dim=1)).float().mean().item()
             if layer.dendrites is not None:
-                gates = gate_values(layer, network.trunk.context)
+                gates = gate_values(layer, network.trunk.context).reshape(len(active), -1)
                 statistics[f"{prefix}/gate_mean"] = gates.mean().item()
-                statistics[f"{prefix}/gate_std"] = gates.std().item()
+                statistics[f"{prefix}/gate_std"] = gates.std(dim=1).mean().item()
     return statistics
 
 

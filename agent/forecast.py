@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -14,28 +15,52 @@ from envs.goals import ACTION_SIZE, OBS_SIZE
 
 def describe(config: Config, device: torch.device) -> str:
     """A few lines for the console: this network and its opponent, replay buffer, checkpoints."""
-    tasks = len(config.env.tasks)
-    replay = ReplayBuffer.bytes_needed(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE)
-    lines = []
-    for kind in ("dendritic", "mlp"):
-        network = matched_network(
-            replace(config.network, kind=kind), tasks, OBS_SIZE, ACTION_SIZE, config.agent
-        )
-        values = 1 if config.agent.critic_loss == "mse" else config.agent.value_bins
-        actor = count_parameters(network, network.actor_hidden, tasks, OBS_SIZE, 2 * ACTION_SIZE)
-        critic = count_parameters(
-            network, network.critic_hidden, tasks, OBS_SIZE + ACTION_SIZE, values
-        )
-        use = "this run" if kind == config.network.kind else "for comparison"
-        lines.append(
-            f"{kind} ({use}): actor {_widths(network.actor_hidden)}, {actor:,} non-zero parameters; "
-            f"each critic {_widths(network.critic_hidden)}, {critic:,}"
-        )
+    lines = [_describe_network(config, "dendritic"), _describe_network(config, "mlp")]
+    replay = _replay_bytes(config)
+    # Weights, two Adam moments, and the target critics; two checkpoints exist while one is written.
+    actor, critic = _parameters(config)
+    checkpoint = replay + 4 * (3 * actor + 8 * critic)
     lines.append(
         f"replay buffer: {config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {device} "
-        f"({free_bytes(device) / 1e9:.1f} GB free); a checkpoint takes about as much disk"
+        f"({free_bytes(device) / 1e9:.1f} GB free); disk for checkpoints: up to "
+        f"{2 * checkpoint / 1e9:.2f} GB"
     )
     return "\n".join(lines)
+
+
+def require_memory(config: Config, device: torch.device) -> None:
+    """Raise `UsageError` before anything is started if the replay buffer will not fit."""
+    tasks, capacity = len(config.env.tasks), config.replay.capacity
+    ReplayBuffer.require_memory(tasks, capacity, OBS_SIZE, ACTION_SIZE, device)
+
+
+def _replay_bytes(config: Config) -> int:
+    tasks, capacity = len(config.env.tasks), config.replay.capacity
+    return ReplayBuffer.bytes_needed(tasks, capacity, OBS_SIZE, ACTION_SIZE)
+
+
+def _describe_network(config: Config, kind: Literal["dendritic", "mlp"]) -> str:
+    use = "this run" if kind == config.network.kind else "for comparison"
+    config = replace(config, network=replace(config.network, kind=kind))
+    network = matched_network(
+        config.network, len(config.env.tasks), OBS_SIZE, ACTION_SIZE, config.agent
+    )
+    actor, critic = _parameters(config)
+    return (
+        f"{kind} ({use}): actor {_widths(network.actor_hidden)}, {actor:,} non-zero parameters; "
+        f"each critic {_widths(network.critic_hidden)}, {critic:,}"
+    )
+
+
+def _parameters(config: Config) -> tuple[int, int]:
+    """Non-zero trainable parameters of the actor and of one critic."""
+    tasks, agent = len(config.env.tasks), config.agent
+    network = matched_network(config.network, tasks, OBS_SIZE, ACTION_SIZE, agent)
+    values = 1 if agent.critic_loss == "mse" else agent.value_bins
+    return (
+        count_parameters(network, network.actor_hidden, tasks, OBS_SIZE, 2 * ACTION_SIZE),
+        count_parameters(network, network.critic_hidden, tasks, OBS_SIZE + ACTION_SIZE, values),
+    )
 
 
 def _widths(hidden: tuple[int, ...]) -> str:

@@ -47,13 +47,7 @@ class ReplayBuffer:
         self.ring = capacity // num_tasks
         self.position = 0
         self.size = 0  # transitions stored per task
-        needed = self.bytes_needed(num_tasks, capacity, obs_size, action_size)
-        free = free_bytes(device)
-        if needed > free:
-            raise UsageError(
-                f"replay.capacity: {capacity:,} transitions need {needed / 1e9:.2f} GB and {device} has "
-                f"{free / 1e9:.2f} GB free; use a smaller --replay.capacity"
-            )
+        self.require_memory(num_tasks, capacity, obs_size, action_size, device)
         lead = (num_tasks, self.ring)
         self.storage = {
             "obs": torch.empty(*lead, obs_size, device=device),
@@ -67,6 +61,19 @@ class ReplayBuffer:
     def bytes_needed(num_tasks: int, capacity: int, obs_size: int, action_size: int) -> int:
         """Storage in bytes: float32 features and reward, one byte for `terminated`."""
         return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 1)
+
+    @classmethod
+    def require_memory(
+        cls, num_tasks: int, capacity: int, obs_size: int, action_size: int, device: torch.device
+    ) -> None:
+        """Raise `UsageError` if the storage would not fit into free memory."""
+        needed = cls.bytes_needed(num_tasks, capacity, obs_size, action_size)
+        free = free_bytes(device)
+        if needed > free:
+            raise UsageError(
+                f"replay.capacity: {capacity:,} transitions need {needed / 1e9:.2f} GB and {device} has "
+                f"{free / 1e9:.2f} GB free; use a smaller --replay.capacity"
+            )
 
     def add(
         self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor, terminated: Tensor

@@ -1,7 +1,8 @@
 """Per-task return scaling: the largest return each task has shown sets the unit of its rewards.
 
 Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards when they are sampled, so
-that stored rewards never go stale.
+that stored rewards never go stale. BRC adds the entropy bonus to the
+largest return; at our temperatures it is under a percent of it and left out.
 """
 
 from __future__ import annotations

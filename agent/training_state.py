@@ -84,7 +84,8 @@ class TrainingState:
 
     def save_best(self, folder: Path) -> Path:
         """Write the best checkpoint: networks only, for `evaluate.py`; it can't be resumed."""
-        parts = {"agent": agent_tensors(self.agent)}
+        networks = {f"model.{name}": value for name, value in self.agent.state_dict().items()}
+        parts = {"agent": networks}
         return save_checkpoint(folder, BEST, self.counters.env_steps, parts, self._header())
 
     def restore(self, checkpoint: Path) -> NDArray[np.float32]:
@@ -101,7 +102,7 @@ class TrainingState:
         try:
             self.replay.load_state_dict(load_part(checkpoint, "replay"))
             for name, generator in self.generators.items():
-                generator.set_state(loop[f"generator.{name}"])
+                self._restore_generator(generator, loop[f"generator.{name}"], state)
             groups = {
                 prefix: {
                     key.removeprefix(f"{prefix}."): tensor.numpy()
@@ -118,6 +119,16 @@ class TrainingState:
             return self.envs.load_state_dict(simulators)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"{checkpoint}: can't be resumed ({error})") from error
+
+    def _restore_generator(
+        self, generator: Generator, saved: Tensor, state: dict[str, Any]
+    ) -> None:
+        if len(saved) == len(generator.get_state()):
+            generator.set_state(saved)
+            return
+        # A GPU's generator can't go on where the CPU's stopped, nor the other way round.
+        print("note: resumed on another kind of device; not bit for bit the same run any more")
+        generator.manual_seed(generator.initial_seed() + state["counters"]["env_steps"])
 
     def _header(self) -> dict[str, Any]:
         return {"config": config_as_dict(self.config), "counters": asdict(self.counters)}

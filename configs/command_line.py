@@ -79,7 +79,7 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
         for key in changed_keys(defaults, settings):
             if not key.startswith(_MAY_CHANGE_ON_RESUME):
                 raise UsageError(
-                    f"--{key}: fixed by the run that is resumed; start a new run instead"
+                    f"--{key.replace('_', '-')}: fixed by the run that is resumed; start a new one instead"
                 )
         if command.out is not None:
             raise UsageError("--out: not with --resume, which continues in its own folder")

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 
 class UsageError(Exception):
-    """Something the user can mend. The message names the file, key or flag, and the mend."""
+    """An error whose message is all a user needs: what is wrong, where, and how to mend it."""
 
 
 def did_you_mean(word: str, choices: list[str]) -> str:
@@ -20,9 +20,12 @@ def did_you_mean(word: str, choices: list[str]) -> str:
 
 
 def exit_on_usage_error(main: Callable[[], int]) -> None:
-    """Run a command's `main` and leave the process with its exit code; 2 for a `UsageError`."""
+    """Leave the process with the exit code of a command's `main`; 2 after an error line."""
     try:
         sys.exit(main())
     except UsageError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # disk full, folder gone or read-only
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)

@@ -9,8 +9,9 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from configs.consistency import inconsistencies
 from configs.errors import UsageError, did_you_mean
-from configs.schema import MT10_TASKS, Config
+from configs.schema import Config
 
 _PRESET_FOLDER = Path(__file__).parent
 _MAX_CONFIG_BYTES = 1_000_000
@@ -59,7 +60,8 @@ def parse_config(data: Any, source: str) -> Config:
         config = _SCHEMA.validate_python({} if data is None else data)
     except ValidationError as error:
         raise UsageError(f"{source}: {_first_problem(error)}") from error
-    _check_consistency(config, source)
+    for problem in inconsistencies(config):
+        raise UsageError(f"{source}: {problem}")
     return config
 
 
@@ -93,54 +95,27 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
-    # Union members appear in the location as type names; a user knows keys only.
-    location = [str(part) for part in problem["loc"] if _is_key(part)]
+    location = _known_keys(problem["loc"], problem["type"] == "unexpected_keyword_argument")
     key = ".".join(location) or "the file"
     if problem["type"] == "unexpected_keyword_argument":
         return f"unknown key '{key}'{did_you_mean(location[-1], _keys_at(location[:-1]))}"
     return f"{key}: {problem['msg'].lower()}, got {problem['input']!r:.80}"
 
 
-def _is_key(part: str | int) -> bool:
-    return isinstance(part, int) or part.isidentifier()
+def _known_keys(location: tuple[str | int, ...], keep_last: bool) -> list[str]:
+    """The parts of pydantic's location that are keys of ours; it names union members, too."""
+    keys: list[str] = []
+    for index, part in enumerate(location):
+        last = keep_last and index == len(location) - 1
+        if last or isinstance(part, int) or part in _keys_at(keys):
+            keys.append(str(part))
+    return keys
 
 
 def _keys_at(location: list[str]) -> list[str]:
     cls: Any = Config
     for name in location:
-        cls = get_type_hints(cls)[name]
+        if not is_dataclass(cls):
+            return []
+        cls = get_type_hints(cls).get(name)
     return [f.name for f in fields(cls)] if is_dataclass(cls) else []
-
-
-def _check_consistency(config: Config, source: str) -> None:
-    """Rules that span several fields."""
-    env, network, replay = config.env, config.network, config.replay
-    for task in env.tasks:
-        if task not in MT10_TASKS:
-            hint = did_you_mean(task, list(MT10_TASKS))
-            raise UsageError(f"{source}: env.tasks: unknown task '{task}'{hint}")
-    if len(set(env.tasks)) != len(env.tasks):
-        raise UsageError(f"{source}: env.tasks: a task is named twice")
-    for name in ("actor_hidden", "critic_hidden"):
-        widths = getattr(network, name)
-        if len(network.winners_density) not in (1, len(widths)):
-            raise UsageError(
-                f"{source}: network.winners_density: give 1 value or {len(widths)}, one for each of "
-                f"network.{name}, not {len(network.winners_density)}"
-            )
-        if any(layer >= len(widths) for layer in network.dendritic_layers):
-            raise UsageError(
-                f"{source}: network.dendritic_layers: network.{name} has layers 0 to {len(widths) - 1} only"
-            )
-    if replay.sampling == "balanced" and replay.batch_size % len(env.tasks):
-        raise UsageError(
-            f"{source}: replay.batch_size: {replay.batch_size} can't be split evenly over "
-            f"{len(env.tasks)} tasks; use a multiple, or replay.sampling: uniform"
-        )
-    if config.agent.log_std_bounds[0] >= config.agent.log_std_bounds[1]:
-        raise UsageError(f"{source}: agent.log_std_bounds: give the smaller value first")
-    for name in ("goals", "report_goals"):
-        if getattr(config.evaluation, name) > env.num_goals:
-            raise UsageError(
-                f"{source}: evaluation.{name}: there are only env.num_goals = {env.num_goals} goals per task"
-            )

@@ -186,7 +186,7 @@ class EvaluationConfig:
     episodes_per_goal: PositiveInt = 1
     """Episodes on every goal; more than one makes sense only with sampled actions."""
     actions: Literal["mean", "sample"] = "mean"
-    """mean: the policy's mode; sample: stochastic, as the published evaluation."""
+    """mean: tanh of the Gaussian's mean; sample: stochastic, as the published evaluation."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
+from configs.errors import UsageError
 from envs.goals import ACTION_SIZE, GoalLists
 from envs.shared_memory import SharedArrays
 from envs.worker import DONE, QUIT, RESET, RESTORE, STEP, EnvSpec, worker_main
@@ -22,7 +24,7 @@ from envs.worker import DONE, QUIT, RESET, RESTORE, STEP, EnvSpec, worker_main
 _START_TIMEOUT_S = 120.0
 
 
-class WorkerError(RuntimeError):
+class WorkerError(UsageError):
     """A worker process died, raised or did not answer; the message names its tasks and seeds."""
 
 
@@ -89,11 +91,12 @@ class MT10VectorEnv:
         self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
         self._action_log = np.zeros((horizon, self.num_envs, ACTION_SIZE), np.float32)
         self._workers: list[_Worker] = []
+        weakref.finalize(self, _stop, self._workers)  # also at interpreter exit
 
         context = multiprocessing.get_context(start_method)
         shared = SharedArrays(context, self.num_envs)
         self._arrays = shared.views()
-        count = min((os.cpu_count() or 1) if workers == "auto" else workers, self.num_envs)
+        count = min(_usable_cores() if workers == "auto" else workers, self.num_envs)
         specs = [
             EnvSpec(row=row, task=tasks[row // copies], goals=goal_lists[tasks[row // copies]])
             for row in range(self.num_envs)
@@ -197,9 +200,7 @@ class MT10VectorEnv:
 
     def close(self) -> None:
         """Stop the workers; safe to call twice."""
-        for worker in self._workers:
-            worker.stop()
-        self._workers = []
+        _stop(self._workers)
 
     def __enter__(self) -> MT10VectorEnv:
         return self
@@ -235,12 +236,22 @@ class MT10VectorEnv:
                 except (EOFError, ConnectionResetError):
                     self._fail(worker, f"died (exit code {worker.exit_code()})")
                 if answer != DONE:
-                    self._fail(worker, f"raised\n{answer[1:].decode()}")
+                    self._fail(worker, f"raised: {answer[1:].decode()}")
 
     def _fail(self, worker: _Worker, what: str) -> None:
         theirs = ", ".join(self.describe(spec.row) for spec in worker.specs)
         self.close()
-        raise WorkerError(f"simulator worker {worker.index} {what}; its environments: {theirs}")
+        raise WorkerError(f"simulator worker {worker.index} {what} (its environments: {theirs})")
+
+
+def _usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stop(workers: list[_Worker]) -> None:
+    while workers:
+        workers.pop().stop()
 
 
 class _Worker:

@@ -35,7 +35,11 @@ def worker_main(
     pipe: Connection, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
 ) -> None:
     """Serve commands until the trainer quits or dies. Runs in the worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to the whole group: the trainer's to handle
+        signal.signal(number, signal.SIG_IGN)
     trainer = os.getppid()
     with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
         try:
@@ -46,8 +50,16 @@ def worker_main(
                 pipe.send_bytes(DONE)
         except (EOFError, BrokenPipeError):
             return
-        except Exception:
-            pipe.send_bytes(FAILED + traceback.format_exc().encode())
+        except Exception as error:
+            pipe.send_bytes(FAILED + _one_line(error).encode())
+
+
+def _one_line(error: Exception) -> str:
+    """What happened, to which environment, and where in the code."""
+    cause = error.__cause__ or error
+    frame = traceback.extract_tb(cause.__traceback__)[-1]
+    where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"{error}: {type(cause).__name__}: {cause} ({where})"
 
 
 def _next_command(pipe: Connection, trainer: int) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from configs.errors import UsageError
 from configs.schema import Config
 from reporting.metric_keys import COUNTER_COLUMNS, metric_keys
 
@@ -20,6 +22,9 @@ class MetricsLog:
         folder: the run folder; `metrics.csv` and `tensorboard/` are in it.
         config: decides the columns.
         resume_at: `(env_steps, bytes of metrics.csv)` of the checkpoint, or `None` for a new run.
+
+    Raises:
+        UsageError: metrics.csv is missing or shorter than it was at the checkpoint.
     """
 
     def __init__(
@@ -32,13 +37,16 @@ class MetricsLog:
             self._path.write_text(",".join(self._columns) + "\n", encoding="utf-8")
         else:
             env_steps, size = resume_at
-            with self._path.open("r+b") as file:
-                file.truncate(size)
+            if not self._path.is_file() or self._path.stat().st_size < size:
+                raise UsageError(f"{self._path}: missing or shorter than its checkpoint says")
+            os.truncate(self._path, size)
             purge_step = env_steps + 1  # TensorBoard hides earlier events from this step on
+        self.size = self._path.stat().st_size
+        """Bytes of metrics.csv."""
         self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
 
-    def write(self, counters: Mapping[str, int], values: Mapping[str, float]) -> int:
-        """Append a row; keys without a value stay empty. Returns the new size of metrics.csv.
+    def write(self, counters: Mapping[str, int], values: Mapping[str, float]) -> None:
+        """Append a row; keys without a value stay empty.
 
         Raises:
             KeyError: a key that `reporting/metric_keys.py` does not declare.
@@ -51,11 +59,10 @@ class MetricsLog:
         csv.DictWriter(line, self._columns, restval="", lineterminator="\n").writerow(row)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line.getvalue())
-            size = file.tell()
+            self.size = file.tell()
         for key, value in values.items():
             self._tensorboard.add_scalar(key, value, counters["env_steps"])
         self._tensorboard.flush()
-        return size
 
     def close(self) -> None:
         """Flush and close the event file."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 
 from configs.errors import UsageError
-from configs.loading import dump_config, parse_config, read_yaml
+from configs.loading import dump_config
 from configs.schema import Config
 
 
@@ -27,21 +26,21 @@ def create_run_folder(out: Path | None, config_name: str, config: Config) -> Pat
         raise UsageError(f"--out {out}: exists and is not empty; choose another, or --resume {out}")
     try:
         (out / "checkpoints").mkdir(parents=True)
-        (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--out {out}: can't be written ({error.strerror})") from error
+    write_config(out, config)
     return out
 
 
-def open_run_folder(folder: Path) -> Config:
-    """The config of an existing run.
+def write_config(folder: Path, config: Config) -> None:
+    """Write config.yaml, in a new run or when a resumed one has changed settings.
 
     Raises:
-        UsageError: no such run, or not writable.
+        UsageError: the folder can't be written.
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise UsageError(f"--resume {folder}: no run there (no {path})")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"--resume {folder}: can't be written; mend its permissions")
-    return parse_config(read_yaml(path), source=str(path))
+    draft = folder / ".config.yaml"
+    try:
+        draft.write_text(dump_config(config), encoding="utf-8")
+        draft.replace(folder / "config.yaml")
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be written ({error.strerror})") from error

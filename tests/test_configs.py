@@ -63,10 +63,16 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
         ("env: {tasks: [reach-v3, reach-v3]}", "named twice"),
         ("env: {num_goals: 51}", "env.num_goals: input should be less than or equal to 50"),
         ("env: 3", "env: input should be a dictionary"),
+        ("replay: {capacity: 40}", "replay.capacity: 40 can't hold one step"),
+        ("agent: {target_entropy: low}", "agent.target_entropy: input should be a valid number"),
+        ("network: {gating: gate_table, context: embedding}", "gate_table needs network.context"),
         ("- 1", "the file: input should be a dictionary"),
         ("replay: {batch_size: 501}", "can't be split evenly over 10 tasks"),
         ("network: {dendritic_layers: [2]}", "has layers 0 to 1 only"),
-        ("network: {winners_density: [0.1, 0.2, 0.3]}", "network.winners_density: give 1 value or 2"),
+        (
+            "network: {winners_density: [0.1, 0.2, 0.3]}",
+            "network.winners_density: give 1 value or 2",
+        ),
         ("agent: {log_std_bounds: [2, -5]}", "agent.log_std_bounds"),
         ("env: {num_goals: 5}", "evaluation.goals: there are only env.num_goals = 5"),
         ("seed: [", "not valid YAML"),
@@ -97,8 +103,21 @@ def test_scientific_notation_without_a_dot_is_a_number(tmp_path: Path) -> None:
 
 def test_any_setting_can_be_changed_on_the_command_line() -> None:
     settings = parse_train_command(
-        "--config quick --seed 3 --agent.actor-lr 1e-3 --network.actor-hidden 64 32 "
-        "--network.layer-norm False --env.workers 2".split()
+        [
+            "--config",
+            "quick",
+            "--seed",
+            "3",
+            "--agent.actor-lr",
+            "1e-3",
+            "--network.actor-hidden",
+            "64",
+            "32",
+            "--network.layer-norm",
+            "False",
+            "--env.workers",
+            "2",
+        ]
     ).settings
     quick = load_config("quick")
     assert settings == replace(
@@ -133,7 +152,7 @@ def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(dump_config(load_config("smoke")))
     longer = parse_train_command(["--resume", str(tmp_path), "--total-env-steps", "5000"])
     assert longer.settings == replace(load_config("smoke"), total_env_steps=5000)
-    with pytest.raises(UsageError, match=r"--agent.actor_lr: fixed by the run"):
+    with pytest.raises(UsageError, match=r"--agent.actor-lr: fixed by the run"):
         parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "1e-3"])
 
 
@@ -143,7 +162,9 @@ def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["seed", "env", "agent", "network", "tasks", "actor_lr", "workers"]),
+                st.sampled_from(
+                    ["seed", "env", "agent", "network", "tasks", "actor_lr", "workers"]
+                ),
                 inner,
                 max_size=4,
             )

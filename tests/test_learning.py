@@ -1,0 +1,71 @@
+"""The agent learns a small multi-task problem, and only because it knows the task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agent.replay import ReplayBuffer
+from agent.sac import SAC
+from configs import Config, load_config
+
+TARGETS = torch.tensor([[-0.6], [0.0], [0.6]])  # the right action of each task
+DEVICE = torch.device("cpu")
+
+
+def learned_error(config: Config, shuffle_tasks: bool) -> float:
+    """Mean distance of the policy's actions from their targets after 400 updates.
+
+    One-step episodes whose observation says nothing; reward -(action - target of the task)^2.
+    """
+    generator = torch.Generator().manual_seed(0)
+    agent = SAC(config, obs_size=2, action_size=1, device=DEVICE, generator=generator)
+    replay = ReplayBuffer(3, 6000, 2, 1, DEVICE)
+    obs = torch.randn(3, 2000, 2, generator=generator)
+    action = torch.rand(3, 2000, 1, generator=generator) * 2 - 1
+    reward = -(action - TARGETS.unsqueeze(1)).square().squeeze(-1)
+    if shuffle_tasks:
+        order = torch.randperm(6000, generator=generator)
+        obs, action = obs.flatten(0, 1)[order], action.flatten(0, 1)[order]
+        reward = reward.flatten()[order].view(3, 2000)
+        obs, action = obs.view(3, 2000, 2), action.view(3, 2000, 1)
+    replay.add(obs, action, reward, obs, torch.ones(3, 2000, dtype=torch.bool))
+    for _ in range(400):
+        batch = replay.sample(config.replay.sampling, config.replay.batch_size, generator)
+        noise = torch.randn(2, *batch.action.shape, generator=generator)
+        agent.update(batch, noise)
+    actions = torch.from_numpy(agent.act(torch.randn(3, 50, 2, generator=generator).numpy(), None))
+    return (actions - TARGETS.unsqueeze(1)).abs().mean().item()
+
+
+def small(kind: str = "dendritic", sampling: str = "balanced", **network: object) -> Config:
+    base = load_config("mt10")
+    sizes = {"actor_hidden": (48, 48), "critic_hidden": (48, 48)}
+    return replace(
+        base,
+        env=replace(base.env, tasks=base.env.tasks[:3]),
+        replay=replace(base.replay, batch_size=96, sampling=sampling),
+        network=replace(base.network, kind=kind, **sizes, **network),
+        agent=replace(base.agent, actor_lr=3e-3, critic_lr=3e-3),
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        small(),
+        small(activation="relu", gating="gate_table"),
+        small(context="embedding", embedding_size=8),
+        small(sampling="uniform"),
+        small(kind="mlp", activation="relu"),
+    ],
+    ids=["default", "gate_table", "embedding", "uniform", "mlp"],
+)
+def test_learns_what_each_task_wants(config: Config) -> None:
+    assert learned_error(config, shuffle_tasks=False) < 0.1
+
+
+def test_cannot_learn_when_task_ids_are_shuffled() -> None:
+    assert learned_error(small(), shuffle_tasks=True) > 0.3

@@ -1,0 +1,252 @@
+"""The replay buffer against Python lists, with poisoned storage."""
+
+import psutil
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from agent.replay import ReplayBuffer
+from configs import UsageError, parse_config
+
+CPU = torch.device("cpu")
+OBS, ACTION = 3, 2
+quick = settings(deadline=None, max_examples=60)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def poisoned(num_tasks, ring):
+    """An empty buffer in which reading an unwritten row shows."""
+    buffer = ReplayBuffer(num_tasks, num_tasks * ring, OBS, ACTION, CPU)
+    for name, store in buffer.storage.items():
+        if name != "terminated":
+            store.fill_(float("nan"))
+    return buffer
+
+
+def transitions(num_tasks, count, start):
+    """`[T, count]` transitions, each made of its unique number: 1000 * time + task."""
+    number = 1000.0 * torch.arange(start, start + count) + torch.arange(num_tasks).unsqueeze(1)
+    return {
+        "obs": number.unsqueeze(-1) + torch.tensor([0.0, 0.25, 0.5]),
+        "action": number.unsqueeze(-1) * torch.tensor([1.0, -1.0]),
+        "reward": -number,
+        "next_obs": number.unsqueeze(-1) + torch.tensor([100.0, 200.0, 300.0]),
+        "terminated": is_terminated(number),
+    }
+
+
+def is_terminated(number):
+    """Alternates along time and along tasks."""
+    return (number // 1000 + number) % 2 == 1
+
+
+class Model:
+    """The oracle: one Python list per task of the numbers that should be stored."""
+
+    def __init__(self, num_tasks, ring):
+        self.buffer = poisoned(num_tasks, ring)
+        self.num_tasks, self.ring, self.clock = num_tasks, ring, 0
+        self.stored = [[] for _ in range(num_tasks)]
+
+    def add(self, count):
+        self.buffer.add(**transitions(self.num_tasks, count, self.clock))
+        for task, numbers in enumerate(self.stored):
+            numbers += [1000 * (self.clock + i) + task for i in range(count)]
+            del numbers[: -self.ring]
+        self.clock += count
+
+
+def numbers_of(batch):
+    """The numbers of a batch, after checking that all fields of a row belong together."""
+    number = -batch.reward
+    assert torch.equal(batch.obs, number.unsqueeze(-1) + torch.tensor([0.0, 0.25, 0.5]))
+    assert torch.equal(batch.action, number.unsqueeze(-1) * torch.tensor([1.0, -1.0]))
+    assert torch.equal(batch.next_obs, number.unsqueeze(-1) + torch.tensor([100.0, 200.0, 300.0]))
+    assert torch.equal(batch.terminated, is_terminated(number))
+    return number.long()
+
+
+def check_against(model, buffer, seed):
+    tasks, size = model.num_tasks, len(model.stored[0])
+    assert buffer.size == size
+
+    for count in (1, size, size + 3):
+        newest = numbers_of(buffer.newest(count))
+        for task in range(tasks):
+            assert sorted(newest[task].tolist()) == model.stored[task][-count:]
+
+    balanced = buffer.sample("balanced", 8 * tasks + tasks - 1, seeded(seed))
+    assert balanced.rows is None
+    assert balanced.obs.shape == (tasks, 8, OBS)
+    for task, numbers in enumerate(numbers_of(balanced).tolist()):
+        assert set(numbers) <= set(model.stored[task])
+
+    uniform = buffer.sample("uniform", 20, seeded(seed))
+    assert uniform.obs.shape == (20, OBS)
+    assert uniform.rows.dtype == torch.int64
+    for task, number in zip(uniform.rows.tolist(), numbers_of(uniform).tolist(), strict=True):
+        assert number in model.stored[task]
+
+
+sequences = st.lists(st.integers(1, 4), min_size=1, max_size=12)
+
+
+@quick
+@given(num_tasks=st.integers(1, 4), ring=st.integers(4, 9), counts=sequences)
+def test_any_sequence_of_adds_stores_the_newest_of_every_task(num_tasks, ring, counts):
+    model = Model(num_tasks, ring)
+    for step, count in enumerate(counts):
+        model.add(count)
+        check_against(model, model.buffer, seed=step)
+
+
+@pytest.mark.parametrize("count", [5, 6, 13])
+def test_adding_more_than_a_ring_at_once_keeps_the_newest(count):
+    model = Model(num_tasks=2, ring=5)
+    model.add(3)
+    model.add(count)
+    check_against(model, model.buffer, seed=0)
+
+
+@quick
+@given(num_tasks=st.integers(1, 3), before=sequences, after=sequences)
+def test_a_restored_buffer_goes_on_like_the_original(num_tasks, before, after):
+    model = Model(num_tasks, ring=5)
+    for count in before:
+        model.add(count)
+    state = {name: value.clone() for name, value in model.buffer.state_dict().items()}
+    assert state["obs"].shape[1] == model.buffer.size  # the written part only
+    restored = poisoned(num_tasks, ring=5)
+    restored.load_state_dict(state)
+    check_against(model, restored, seed=0)
+    for count in after:
+        restored.add(**transitions(num_tasks, count, model.clock))
+        model.add(count)
+        check_against(model, restored, seed=1)
+        one, other = (b.sample("uniform", 9, seeded(2)) for b in (model.buffer, restored))
+        assert torch.equal(one.obs, other.obs)
+
+
+def saved(num_tasks=2, ring=5, count=3):
+    model = Model(num_tasks, ring)
+    model.add(count)
+    return model.buffer.state_dict()
+
+
+def test_load_refuses_more_transitions_than_the_ring_holds():
+    with pytest.raises(ValueError, match="holds 5 transitions per task, the ring is 4"):
+        poisoned(2, ring=4).load_state_dict(saved(count=5))
+
+
+def test_load_refuses_a_full_ring_of_another_size():
+    # its write position lies in the middle: going on would read rows that were never written
+    with pytest.raises(ValueError, match="ring"):
+        poisoned(2, ring=9).load_state_dict(saved(ring=5, count=7))
+
+
+def test_load_refuses_another_number_of_tasks():
+    with pytest.raises(ValueError, match="'obs' has shape"):
+        poisoned(3, ring=5).load_state_dict(saved(num_tasks=2))
+
+
+@pytest.mark.parametrize("name", ["obs", "action", "reward", "next_obs", "terminated"])
+def test_load_refuses_a_wrong_shape_and_changes_nothing(name):
+    state = saved()
+    state[name] = torch.zeros(2, 3, 17)
+    buffer = poisoned(2, ring=5)
+    with pytest.raises(ValueError, match=f"'{name}' has shape"):
+        buffer.load_state_dict(state)
+    assert buffer.size == 0
+    assert buffer.storage["reward"].isnan().all()
+
+
+@pytest.mark.parametrize("position", [-1, 5, 100])
+def test_load_refuses_a_position_outside_the_ring(position):
+    with pytest.raises(ValueError):
+        poisoned(2, ring=5).load_state_dict(saved() | {"position": torch.tensor(position)})
+
+
+@pytest.mark.parametrize(("num_tasks", "capacity"), [(2, 10), (3, 10), (10, 1000)])
+def test_bytes_needed_is_the_real_storage(num_tasks, capacity):
+    buffer = ReplayBuffer(num_tasks, capacity, OBS, ACTION, CPU)
+    real = sum(store.nbytes for store in buffer.storage.values())
+    assert ReplayBuffer.bytes_needed(num_tasks, capacity, OBS, ACTION) == real
+
+
+def test_a_million_transitions_take_less_than_360_megabytes():
+    # 4 bytes x (39 + 39 + 4 + 1) + 1 = 333 bytes each
+    assert ReplayBuffer.bytes_needed(10, 1_000_000, 39, 4) == 333_000_000
+
+
+def test_a_capacity_beyond_free_memory_is_refused_by_name():
+    too_many = 2 * psutil.virtual_memory().total // 333
+    with pytest.raises(UsageError, match=r"replay\.capacity"):
+        ReplayBuffer(10, too_many, 39, 4, CPU)
+
+
+def buffer_of(capacity):
+    config = parse_config({"replay": {"capacity": capacity}}, source="test")
+    return ReplayBuffer(len(config.env.tasks), config.replay.capacity, 39, 4, CPU)
+
+
+def test_a_capacity_below_one_transition_per_task_is_refused():
+    assert buffer_of(10).ring == 1
+    with pytest.raises(UsageError, match="capacity"):
+        buffer_of(9)
+
+
+def test_rewards_come_back_bit_for_bit():
+    rewards = torch.tensor([[1e-30, -3.4e38, 0.1, -0.0, 123456.79, 1.1754944e-38]])
+    buffer = poisoned(1, ring=6)
+    buffer.add(**(transitions(1, 6, 0) | {"reward": rewards}))
+    stored = buffer.newest(6).reward
+    assert sorted(stored.view(torch.int32).tolist()[0]) == sorted(
+        rewards.view(torch.int32).tolist()[0]
+    )
+
+
+def counts_of(numbers, model):
+    """How often each stored transition was drawn, per task."""
+    return [[numbers[task].count(n) for n in model.stored[task]] for task in range(3)]
+
+
+@pytest.mark.parametrize("filled", [4, 12])  # half full; wrapped
+def test_balanced_sampling_is_uniform_within_each_task(filled):
+    model = Model(3, ring=8)
+    model.add(filled)
+    drawn = numbers_of(model.buffer.sample("balanced", 12_000, seeded())).tolist()
+    for counts in counts_of(drawn, model):
+        assert sum(counts) == 4000
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("filled", [4, 12])
+def test_uniform_sampling_is_uniform_over_everything(filled):
+    model = Model(3, ring=8)
+    model.add(filled)
+    drawn = numbers_of(model.buffer.sample("uniform", 12_000, seeded())).tolist()
+    counts = [count for task in counts_of([drawn] * 3, model) for count in task]
+    assert sum(counts) == 12_000
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_samples_repeat_with_the_generator_and_differ_without():
+    model = Model(2, ring=8)
+    model.add(8)
+    for sampling in ("balanced", "uniform"):
+        one, same, other = (model.buffer.sample(sampling, 20, seeded(s)) for s in (1, 1, 2))
+        assert torch.equal(one.obs, same.obs)
+        assert not torch.equal(one.obs, other.obs)
+
+
+def test_a_batch_is_a_copy_of_the_storage():
+    model = Model(2, ring=4)
+    model.add(4)
+    batch = model.buffer.sample("balanced", 8, seeded())
+    batch.obs.zero_()
+    check_against(model, model.buffer, seed=0)

@@ -1,0 +1,176 @@
+"""Parameter counts against real modules and published figures; the equal-parameter opponent."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agent.networks import Actor, TwinCritic, nonzero_parameters
+from agent.sac import SAC
+from agent.sizing import count_parameters, matched_network
+from configs import load_config
+from configs.schema import NetworkConfig
+from envs.goals import ACTION_SIZE, OBS_SIZE
+
+TASKS, OBS, ACTION, VALUES, HIDDEN = 6, 9, 2, 11, (14, 10)
+
+GRID = [
+    *(
+        dict(gating=gating, weight_density=weights, segment_density=segments, context=context)
+        for gating, weights, segments, context in itertools.product(
+            ("abs_max_signed", "additive_bias", "single_segment", "gate_table"),
+            (1.0, 0.63),
+            (1.0, 0.4),
+            ("one_hot", "embedding"),
+        )
+    ),
+    *(
+        dict(kind="mlp", weight_density=0.63, context=context, layer_norm=layer_norm)
+        for context, layer_norm in itertools.product(("one_hot", "embedding"), (True, False))
+    ),
+    dict(dendritic_layers=(1,), layer_norm=False),
+    dict(dendritic_layers=(0,), num_segments=1),
+    dict(dendritic_layers=()),
+    dict(dendritic_layers=(), context="embedding"),
+    dict(weight_density=0.01, segment_density=0.01),
+    dict(activation="relu"),
+]
+
+
+def make_networks(config, hidden=HIDDEN, obs=OBS, action=ACTION, tasks=TASKS, values=VALUES):
+    generator = torch.Generator().manual_seed(0)
+    actor = Actor(
+        obs,
+        action,
+        hidden,
+        config,
+        num_tasks=tasks,
+        log_std_bounds=(-10.0, 2.0),
+        generator=generator,
+    )
+    critic = TwinCritic(obs, action, values, hidden, config, num_tasks=tasks, generator=generator)
+    return actor, critic
+
+
+def counted_weights(network):
+    """Non-zero entries by looking at the tensors; biases, norms and contexts count as they are."""
+    total = 0
+    for name, parameter in network.named_parameters():
+        module, _, leaf = name.rpartition(".")
+        mask = getattr(network.get_submodule(module), "mask", None) if leaf == "weight" else None
+        total += parameter.numel() if mask is None else int(parameter.count_nonzero())
+    return total
+
+
+@pytest.mark.parametrize("settings", GRID, ids=str)
+def test_counts_from_settings_equal_those_of_the_real_networks(settings):
+    config = replace(NetworkConfig(num_segments=3, embedding_size=5), **settings)
+    actor, critic = make_networks(config)
+    actor_count = count_parameters(config, HIDDEN, TASKS, OBS, 2 * ACTION)
+    critic_count = count_parameters(config, HIDDEN, TASKS, OBS + ACTION, VALUES)
+    assert actor_count == nonzero_parameters(actor) == counted_weights(actor)
+    assert 2 * critic_count == nonzero_parameters(critic) == counted_weights(critic)
+
+
+def test_a_small_network_by_hand():
+    config = NetworkConfig(dendritic_layers=(1,), num_segments=3, weight_density=0.5)
+    # layer 0: 4 (4/8 weights + bias) + norm; layer 1: 6 (2/4 + bias) + norm + segments; head
+    expected = 4 * (4 + 1) + 2 * 4 + 6 * (2 + 1) + 2 * 6 + 6 * 3 * 5 + 2 * (3 + 1)
+    assert count_parameters(config, (4, 6), num_tasks=5, input_size=8, output_size=2) == expected
+
+
+def test_paper_preset_has_the_published_nonzero_parameters():
+    # docs of the published networks: spec, section 1.6
+    network = load_config("paper").network
+    actor = count_parameters(network, network.actor_hidden, 10, OBS_SIZE, 2 * ACTION_SIZE)
+    critic = count_parameters(network, network.critic_hidden, 10, OBS_SIZE + ACTION_SIZE, 1)
+    assert actor == 7_459_768
+    assert critic == 7_453_321
+
+
+def test_paper_actor_built_has_the_published_parameters():
+    network = load_config("paper").network
+    actor = Actor(
+        OBS_SIZE,
+        ACTION_SIZE,
+        network.actor_hidden,
+        network,
+        num_tasks=10,
+        log_std_bounds=(-20.0, 2.0),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert nonzero_parameters(actor) == 7_459_768
+    assert sum(parameter.numel() for parameter in actor.parameters()) == 8_257_208
+
+
+def test_dense_mlp_of_the_published_widths_has_the_published_parameters():
+    config = NetworkConfig(kind="mlp", activation="relu", layer_norm=False)
+    assert count_parameters(config, (2800, 2800), 10, OBS_SIZE, 2 * ACTION_SIZE) == 8_005_208
+    assert count_parameters(config, (2800, 2800), 10, OBS_SIZE + ACTION_SIZE, 1) == 7_996_801
+
+
+def opponents(preset):
+    """Counts of (dendritic, matched mlp) for the actor and one critic."""
+    config = load_config(preset)
+    values = 1 if config.agent.critic_loss == "mse" else config.agent.value_bins
+    dendritic = replace(config.network, kind="dendritic")
+    mlp = matched_network(
+        replace(config.network, kind="mlp"), 10, OBS_SIZE, ACTION_SIZE, config.agent
+    )
+    sizes = {
+        "actor_hidden": (OBS_SIZE, 2 * ACTION_SIZE),
+        "critic_hidden": (OBS_SIZE + ACTION_SIZE, values),
+    }
+    return [
+        tuple(count_parameters(n, getattr(n, name), 10, *size) for n in (dendritic, mlp))
+        for name, size in sizes.items()
+    ]
+
+
+@pytest.mark.parametrize("preset", ["mt10", "paper", "mlp"])
+def test_matched_mlp_is_within_one_percent(preset):
+    for dendritic, mlp in opponents(preset):
+        assert mlp == pytest.approx(dendritic, rel=0.01)
+
+
+def test_matched_mlp_of_the_paper_has_the_width_worked_out_in_the_spec():
+    config = load_config("paper")
+    mlp = matched_network(
+        replace(config.network, kind="mlp"), 10, OBS_SIZE, ACTION_SIZE, config.agent
+    )
+    assert mlp.actor_hidden == mlp.critic_hidden == (2702, 2702)
+
+
+@pytest.mark.parametrize("hidden", [(256, 256), (64, 128, 32), (100,)])
+def test_no_other_width_is_nearer(hidden):
+    config = NetworkConfig(kind="mlp", actor_hidden=hidden, critic_hidden=hidden)
+    agent = load_config("mt10").agent
+    first = matched_network(config, 10, OBS_SIZE, ACTION_SIZE, agent).actor_hidden[0]
+    goal = count_parameters(replace(config, kind="dendritic"), hidden, 10, OBS_SIZE, 8)
+
+    def distance(width):
+        widths = tuple(max(1, round(width * units / hidden[0])) for units in hidden)
+        return abs(count_parameters(config, widths, 10, OBS_SIZE, 8) - goal)
+
+    assert distance(first) == min(distance(width) for width in range(1, 3 * hidden[0]))
+
+
+def test_dendritic_and_unmatched_networks_keep_their_widths():
+    agent = load_config("mt10").agent
+    for config in (NetworkConfig(), NetworkConfig(kind="mlp", match_parameters=False)):
+        assert matched_network(config, 10, OBS_SIZE, ACTION_SIZE, agent) == config
+
+
+def test_the_agent_of_the_mlp_preset_is_within_one_percent_of_the_default_agent():
+    counts = []
+    for preset in ("mt10", "mlp"):
+        agent = SAC(
+            load_config(preset),
+            OBS_SIZE,
+            ACTION_SIZE,
+            torch.device("cpu"),
+            torch.Generator().manual_seed(0),
+        )
+        counts.append((nonzero_parameters(agent.actor), nonzero_parameters(agent.critic)))
+    assert counts[1] == pytest.approx(counts[0], rel=0.01)
