@@ -6,11 +6,13 @@ no ReLU, so a negative winner passes, and no boosting.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from agent.native import load_kth_largest
+from agent.native import load_kernels
 
 
 def winners_count(units: int, density: float) -> int:
@@ -22,46 +24,67 @@ def k_winners(x: Tensor, k: int) -> Tensor:
     """Keep the k largest values along the last dimension, set the others to 0.
 
     Ties rule: every value equal to the k-th largest is kept, so more than k can win. The gradient is
-    the identity on winners and 0 elsewhere. A row with a NaN or infinity passes unchanged, so that
-    the fault shows.
+    the identity on non-zero winners and 0 elsewhere. A row with a NaN or infinity passes unchanged,
+    so that the fault shows.
 
     Args:
-        x: `[..., units]`, floating point.
+        x: `[..., units]`, float32.
         k: winners per row; `k >= units` returns `x`.
 
     Returns:
-        `[..., units]`, dtype of `x`.
+        `[..., units]`, float32.
     """
     if k >= x.shape[-1]:
         return x
-    return torch.where(x < kth_largest(x.detach(), k), 0.0, x)
+    winners: Tensor = _winners(x, k)
+    return winners
 
 
-@torch.library.custom_op("active_dendrites::kth_largest", mutates_args=())
-def kth_largest(x: Tensor, k: int) -> Tensor:
-    """The k-th largest value of each row: `[..., units] -> [..., 1]`, dtype of `x`; not differentiable.
+# Operators of their own, opaque to torch.compile: fused into the graph, the selection would be
+# repeated for every use of its result, and a mask of booleans would be stored and read back slowly.
 
-    An operator of its own, so that a compiler computes it once instead of fusing (and repeating) it
-    into everything that uses the result. The CPU uses `kth_largest.c`, or numpy's partition where
-    there is no C compiler; other devices use `torch.topk`. All give the same value. NaN for a row
-    with a NaN or infinity.
-    """
-    if x.device.type != "cpu":
-        return torch.where(
-            x.isfinite().all(dim=-1, keepdim=True), x.topk(k, dim=-1).values[..., -1:], torch.nan
-        )
-    rows = x.detach().float().contiguous().view(-1, x.shape[-1])
-    kernel = load_kth_largest()
-    out = torch.empty(*x.shape[:-1], 1)
-    if kernel is not None:
-        kernel(rows.data_ptr(), rows.shape[0], rows.shape[1], k, out.data_ptr())
+
+@torch.library.custom_op("active_dendrites::k_winners", mutates_args=())
+def _winners(x: Tensor, k: int) -> Tensor:
+    """The CPU uses `kwinners.c`, or numpy's partition without a C compiler; a GPU `torch.topk`."""
+    rows = x.detach().contiguous().view(-1, x.shape[-1])
+    kernels = load_kernels()
+    if x.device.type == "cpu" and kernels is not None:
+        out = torch.empty_like(rows)
+        kernels.k_winners(rows.data_ptr(), rows.shape[0], rows.shape[1], k, out.data_ptr())
+        return out.view(x.shape)
+    if x.device.type == "cpu":
+        threshold = torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
     else:
-        values = np.partition(rows.numpy(), -k, axis=-1)[:, -k]
-        values[~np.isfinite(rows.numpy()).all(axis=-1)] = np.nan
-        out.copy_(torch.from_numpy(values).view_as(out))
-    return out.to(x.dtype)
+        threshold = rows.topk(k, dim=-1).values[:, -1:]
+    threshold = torch.where(rows.isfinite().all(dim=-1, keepdim=True), threshold, torch.nan)
+    return torch.where(rows < threshold, 0.0, rows).view(x.shape)
 
 
-@kth_largest.register_fake
-def _(x: Tensor, k: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], 1)
+@torch.library.custom_op("active_dendrites::k_winners_backward", mutates_args=())
+def _winners_backward(grad: Tensor, winners: Tensor) -> Tensor:
+    """Recognise the winners by their output, which the next layer keeps anyway."""
+    kernels = load_kernels()
+    if grad.device.type != "cpu" or kernels is None:
+        return torch.where(winners != 0, grad, 0.0)
+    grad, winners = grad.contiguous(), winners.contiguous()
+    out = torch.empty_like(grad)
+    kernels.k_winners_backward(grad.data_ptr(), winners.data_ptr(), grad.numel(), out.data_ptr())
+    return out
+
+
+def _like_first(first: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(first, memory_format=torch.contiguous_format)
+
+
+def _keep_winners(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    return _winners_backward(grad, ctx.saved_tensors[0]), None
+
+
+_winners.register_fake(_like_first)
+_winners_backward.register_fake(_like_first)
+_winners.register_autograd(_backward, setup_context=_keep_winners)

@@ -153,12 +153,18 @@ def test_gradient_reaches_the_winning_segment_only(gating):
 
 
 @pytest.mark.parametrize("gating", COMPETING)
-def test_ties_go_to_the_lowest_index_and_so_does_their_gradient(gating):
+def test_in_a_tie_abs_max_signed_takes_the_first_and_the_others_share_the_gradient(gating):
     activations = torch.tensor([[1.0, 2.0, 2.0]], requires_grad=True)
     chosen = select_segment(activations, gating)
     (gradient,) = torch.autograd.grad(chosen.sum(), [activations])
     assert chosen.tolist() == [2.0]
-    assert gradient.tolist() == [[0.0, 1.0, 0.0]]
+    shares = [0.0, 1.0, 0.0] if gating == "abs_max_signed" else [0.0, 0.5, 0.5]
+    assert gradient.tolist() == [shares]
+
+
+def test_in_a_tie_of_opposite_signs_abs_max_signed_takes_the_first():
+    activations = torch.tensor([[-2.0, 2.0], [2.0, -2.0]])
+    assert select_segment(activations, "abs_max_signed").tolist() == [-2.0, 2.0]
 
 
 @pytest.mark.parametrize("gating", GATINGS)

@@ -194,10 +194,11 @@ def buffer_of(capacity):
     return ReplayBuffer(len(config.env.tasks), config.replay.capacity, 39, 4, CPU)
 
 
-def test_a_capacity_below_one_transition_per_task_is_refused():
-    assert buffer_of(10).ring == 1
-    with pytest.raises(UsageError, match="capacity"):
-        buffer_of(9)
+def test_a_capacity_that_does_not_hold_one_step_of_all_environments_is_refused():
+    # ten tasks, five copies of each
+    assert buffer_of(50).ring == 5
+    with pytest.raises(UsageError, match=r"replay\.capacity"):
+        buffer_of(49)
 
 
 def test_rewards_come_back_bit_for_bit():

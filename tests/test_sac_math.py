@@ -144,11 +144,12 @@ def test_categorical_loss_is_smallest_at_the_target_distribution():
 
 def make_agent(critic_loss="hl_gauss", network=None, dtype=torch.float64, **settings):
     config = load_config("smoke")
-    widths = {"actor_hidden": (12, 8), "critic_hidden": (10, 8), "num_segments": 3}
+    small = {"actor_hidden": (12, 8), "critic_hidden": (10, 8), "num_segments": 3}
+    small["activation"] = "relu" if dtype == torch.float64 else "k_winners"  # k-winners: float32
     config = replace(
         config,
         env=replace(config.env, tasks=MT10_TASKS[:TASKS]),
-        network=replace(config.network, **(widths | (network or {}))),
+        network=replace(config.network, **(small | (network or {}))),
         agent=replace(
             config.agent,
             **(
@@ -217,7 +218,7 @@ def reference_update(agent, batch, noise, lr):
     log_alpha = agent.log_temperature.detach().clone().requires_grad_()
     alpha = log_alpha.detach().exp()
 
-    target = torch.zeros(TASKS, PER_TASK, dtype=torch.float64)
+    target = torch.zeros_like(batch.reward)
     next_action, next_log_prob = policy(actor, batch.next_obs, noise[0])
     next_q = agent.target_critic(batch.next_obs, next_action)[..., 0]
     for t in range(TASKS):
@@ -253,29 +254,36 @@ def reference_update(agent, batch, noise, lr):
     return {"actor": actor, "critic": critic}, log_alpha.detach(), moments, metrics
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["relu", "k_winners"])
 @pytest.mark.parametrize("context", ["one_hot", "embedding"])
-def test_one_update_equals_the_written_out_reference(context):
-    lr = 1e-2
-    agent = make_agent("mse", {"context": context}, actor_lr=lr, critic_lr=lr, temperature_lr=lr)
-    agent.log_temperature.data = float64(-1.0, 0.0, 0.5)
-    agent.reward_scale.copy_(float64(1.0, 3.0, 0.25))
-    batch, noise = make_batch(), make_noise()
+def test_one_update_equals_the_written_out_reference(context, dtype):
+    lr, close = 1e-2, {"rtol": 1e-7, "atol": 1e-9}
+    if dtype == torch.float32:
+        close = {"rtol": 1e-3, "atol": 1e-5}
+    rates = {"actor_lr": lr, "critic_lr": lr, "temperature_lr": lr}
+    agent = make_agent("mse", {"context": context}, dtype, **rates)
+    agent.log_temperature.data = torch.tensor([-1.0, 0.0, 0.5], dtype=dtype)
+    agent.reward_scale.copy_(torch.tensor([1.0, 3.0, 0.25]))
+    for parameter in agent.target_critic.parameters():
+        parameter.data.mul_(0.9)  # as if the critics had moved away
+    batch, noise = make_batch(dtype), make_noise(dtype)
     networks, log_alpha, moments, expected = reference_update(agent, batch, noise, lr)
 
     metrics = agent.update(batch, noise)
 
     assert metrics.keys() == expected.keys()
     for key, value in expected.items():
-        torch.testing.assert_close(metrics[key], value, rtol=1e-7, atol=1e-9, msg=key)
-    for name, network in networks.items():
-        own = getattr(agent, name).state_dict()
-        for key, value in network.state_dict().items():
-            torch.testing.assert_close(own[key], value, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(agent.log_temperature.data, log_alpha)
-    # Adam's first step hides the size of a gradient; its first moment does not
+        torch.testing.assert_close(metrics[key], value, msg=key, **close)
+    # the gradients: Adam's first moments, for its first step hides their size
     for name, optimizer in agent.optimizers.items():
         own = [state["exp_avg"] for state in optimizer.state.values()]
-        torch.testing.assert_close(own, moments[name], rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(own, moments[name], **close)
+    torch.testing.assert_close(agent.log_temperature.data, log_alpha)
+    if dtype == torch.float64:  # in float32 the sign of a vanishing gradient is luck
+        for name, network in networks.items():
+            own = getattr(agent, name).state_dict()
+            for key, value in network.state_dict().items():
+                torch.testing.assert_close(own[key], value, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("critic_loss", ["mse", "hl_gauss"])
@@ -388,6 +396,19 @@ def test_a_shuffled_batch_with_rows_updates_like_the_task_major_one(kind, critic
         torch.testing.assert_close(by_rows.state_dict()[name], value, rtol=1e-5, atol=1e-7)
 
 
+def test_with_k_winners_too_both_layouts_give_the_same_losses_and_gradients():
+    task_major, by_rows = (make_agent(dtype=torch.float32) for _ in range(2))
+    batch, noise = make_batch(torch.float32), make_noise(torch.float32)
+    one, other = task_major.update(batch, noise), by_rows.update(*as_rows(batch, noise))
+    torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+    for name in ("actor", "critic", "temperature"):
+        moments = [
+            [state["exp_avg"] for state in agent.optimizers[name].state.values()]
+            for agent in (task_major, by_rows)
+        ]
+        torch.testing.assert_close(*moments, rtol=1e-3, atol=1e-5)
+
+
 def test_a_task_without_samples_reports_zero_and_keeps_its_temperature():
     agent = make_agent()
     batch, noise = as_rows(make_batch(), make_noise())
@@ -395,12 +416,13 @@ def test_a_task_without_samples_reports_zero_and_keeps_its_temperature():
     part = Batch(*(value[here] for value in batch))
     before = agent.log_temperature.detach().clone()
     metrics = agent.update(part, noise[:, here])
-    assert metrics["policy/entropy"][1] == 0
+    entropy = make_agent().update(batch, noise)["policy/entropy"].tolist()
+    assert metrics["policy/entropy"].tolist() == pytest.approx([entropy[0], 0, entropy[2]])
     assert (agent.log_temperature.detach() != before).tolist() == [True, False, True]
 
 
 def test_updates_in_float32_stay_close_to_float64():
-    double, single = make_agent(), make_agent(dtype=torch.float32)
+    double, single = make_agent(), make_agent(network={"activation": "relu"}, dtype=torch.float32)
     one = double.update(make_batch(), make_noise())
     batch = make_batch()
     batch = Batch(*(v.float() if v is not None and v.is_floating_point() else v for v in batch))

@@ -146,14 +146,19 @@ def test_matched_mlp_of_the_paper_has_the_width_worked_out_in_the_spec():
 def test_no_other_width_is_nearer(hidden):
     config = NetworkConfig(kind="mlp", actor_hidden=hidden, critic_hidden=hidden)
     agent = load_config("mt10").agent
-    first = matched_network(config, 10, OBS_SIZE, ACTION_SIZE, agent).actor_hidden[0]
-    goal = count_parameters(replace(config, kind="dendritic"), hidden, 10, OBS_SIZE, 8)
-
-    def distance(width):
-        widths = tuple(max(1, round(width * units / hidden[0])) for units in hidden)
-        return abs(count_parameters(config, widths, 10, OBS_SIZE, 8) - goal)
-
-    assert distance(first) == min(distance(width) for width in range(1, 3 * hidden[0]))
+    matched = matched_network(config, 10, OBS_SIZE, ACTION_SIZE, agent)
+    sizes = {
+        "actor_hidden": (OBS_SIZE, 2 * ACTION_SIZE),
+        "critic_hidden": (OBS_SIZE + ACTION_SIZE, agent.value_bins),
+    }
+    for name, size in sizes.items():
+        goal = count_parameters(replace(config, kind="dendritic"), hidden, 10, *size)
+        distances = {
+            widths: abs(count_parameters(config, widths, 10, *size) - goal)
+            for first in range(1, 3 * hidden[0])
+            for widths in [tuple(max(1, round(first * units / hidden[0])) for units in hidden)]
+        }
+        assert distances[getattr(matched, name)] == min(distances.values())
 
 
 def test_dendritic_and_unmatched_networks_keep_their_widths():
