@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/installed
 
-.PHONY: help train test test-slow lint format lock clean
+.PHONY: help train test lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,9 +22,6 @@ test: $(READY) ## lint, type check and the test suite (under 10 minutes on two c
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
-
-test-slow: $(READY) ## the tests that take minutes each
-	$(BIN)/python -m pytest -m slow --timeout=3600
 
 lint: $(READY) ## ruff and mypy only
 	$(BIN)/ruff check .

@@ -28,11 +28,11 @@ def k_winners(x: Tensor, k: int) -> Tensor:
     so that the fault shows.
 
     Args:
-        x: `[..., units]`, float32.
+        x: `[..., units]`, floating point; float32 is fastest on the CPU.
         k: winners per row; `k >= units` returns `x`.
 
     Returns:
-        `[..., units]`, float32.
+        `[..., units]`, dtype of `x`.
     """
     if k >= x.shape[-1]:
         return x
@@ -49,11 +49,11 @@ def _winners(x: Tensor, k: int) -> Tensor:
     """The CPU uses `kwinners.c`, or numpy's partition without a C compiler; a GPU `torch.topk`."""
     rows = x.detach().contiguous().view(-1, x.shape[-1])
     kernels = load_kernels()
-    if x.device.type == "cpu" and kernels is not None:
+    if _c_can(x) and kernels is not None:
         out = torch.empty_like(rows)
         kernels.k_winners(rows.data_ptr(), rows.shape[0], rows.shape[1], k, out.data_ptr())
         return out.view(x.shape)
-    if x.device.type == "cpu":
+    if x.device.type == "cpu" and x.dtype != torch.bfloat16:  # numpy has no bfloat16
         threshold = torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
     else:
         threshold = rows.topk(k, dim=-1).values[:, -1:]
@@ -65,12 +65,16 @@ def _winners(x: Tensor, k: int) -> Tensor:
 def _winners_backward(grad: Tensor, winners: Tensor) -> Tensor:
     """Recognise the winners by their output, which the next layer keeps anyway."""
     kernels = load_kernels()
-    if grad.device.type != "cpu" or kernels is None:
+    if kernels is None or not _c_can(grad):
         return torch.where(winners != 0, grad, 0.0)
     grad, winners = grad.contiguous(), winners.contiguous()
     out = torch.empty_like(grad)
     kernels.k_winners_backward(grad.data_ptr(), winners.data_ptr(), grad.numel(), out.data_ptr())
     return out
+
+
+def _c_can(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _like_first(first: Tensor, *_: Any) -> Tensor:

@@ -140,7 +140,8 @@ class ReplayBuffer:
         """Restore; raises `ValueError` if the rings have another size."""
         size = state["obs"].shape[1]
         position = int(state["position"])
-        if size > self.ring or not 0 <= position < self.ring:
+        # While a ring fills up, its write position is its size; a full ring must have our length.
+        if size > self.ring or position != (size if size < self.ring else position % self.ring):
             raise ValueError(f"holds {size} transitions per task, the ring is {self.ring}")
         for name, store in self.storage.items():
             if state[name].shape != (self.num_tasks, size, *store.shape[2:]):

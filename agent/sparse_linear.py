@@ -41,12 +41,12 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     """
     if weight.dim() == 2:
         return F.linear(x, weight, bias)
-    rows = x.flatten(1, -2)  # [E, n, in]
+    rows = x.reshape(x.shape[0], -1, x.shape[-1])  # [E, n, in]
     if bias is None:
         out = torch.bmm(rows, weight.mT)
     else:
         out = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)  # [E, n, out]
-    return out.unflatten(1, x.shape[1:-1])
+    return out.view(*x.shape[:-1], -1)
 
 
 class SparseLinear(nn.Module):

@@ -121,9 +121,9 @@ class AgentConfig:
 
     __pydantic_config__ = _STRICT
 
-    actor_lr: Rate = 3e-4
+    actor_lr: Rate = 1e-3
     """Learning rate of the actor (Adam)."""
-    critic_lr: Rate = 3e-4
+    critic_lr: Rate = 1e-3
     """Learning rate of the critics (Adam)."""
     temperature_lr: Rate = 1e-3
     """Learning rate of the log-temperatures (Adam)."""
@@ -131,7 +131,7 @@ class AgentConfig:
     """Decoupled weight decay of actor and critics (AdamW)."""
     discount: Annotated[float, Gt(0), Lt(1)] = 0.99
     """Discount factor gamma per environment step."""
-    target_update_rate: Fraction = 0.005
+    target_update_rate: Fraction = 0.02
     """Polyak rate tau of the target critics per gradient step."""
     initial_temperature: Rate = 0.003
     """Entropy temperature alpha of every task at the start, in units of the scaled reward."""
