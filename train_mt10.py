@@ -19,23 +19,16 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agent.accumulator import MeanAccumulator
 from agent.checkpoint import find_checkpoint
-from agent.devices import resolve_device
-from agent.diagnostics import network_statistics
+from agent.devices import resolve_device, set_learner_threads
 from agent.evaluation import evaluate_agent
 from agent.forecast import describe, require_memory
-from agent.replay import ReplayBuffer
-from agent.returns import ReturnScale
-from agent.sac import SAC
-from agent.seeding import seed_streams, torch_generator
+from agent.seeding import seed_streams
 from agent.stop_signals import StopRequested, StopSignals
-from agent.training_state import Counters, TrainingState
+from agent.training_state import TrainingState
 from configs import Config, dump_config, exit_on_usage_error
 from configs.command_line import parse_train_command
-from envs import ACTION_SIZE, OBS_SIZE, EpisodeResults, MT10VectorEnv, make_goal_lists
-from envs.episodes import EpisodeTracker
-from reporting.metric_keys import per_task
+from envs import ACTION_SIZE, EpisodeResults, MT10VectorEnv, make_goal_lists
 from reporting.metrics_log import MetricsLog
 from reporting.report import (
     evaluation_metrics,
@@ -54,6 +47,7 @@ def main() -> int:
     command = parse_train_command(sys.argv[1:])
     config = command.settings
     device = resolve_device(config.device)
+    set_learner_threads(config.threads)
     if command.dry_run:
         print(dump_config(config))
         print(describe(config, device))
@@ -100,7 +94,7 @@ def train(config: Config, device: torch.device, run: Path, checkpoint: Path | No
             step_timeout_s=env.step_timeout_s,
         ) as eval_envs,
     ):
-        state = build(config, device, envs)
+        state = TrainingState.fresh(config, device, envs)
         obs = envs.reset() if checkpoint is None else state.restore(checkpoint)
         counters = state.counters
         resume_at = None if checkpoint is None else (counters.env_steps, counters.metrics_bytes)
@@ -115,26 +109,6 @@ def train(config: Config, device: torch.device, run: Path, checkpoint: Path | No
         finally:
             loop.log.close()
     return 0
-
-
-def build(config: Config, device: torch.device, envs: MT10VectorEnv) -> TrainingState:
-    """The live objects of a fresh run."""
-    streams = seed_streams(config.seed)
-    tasks, copies = len(config.env.tasks), config.env.copies_per_task
-    return TrainingState(
-        config=config,
-        agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
-        replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, device),
-        returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
-        envs=envs,
-        episodes=EpisodeTracker((tasks, copies)),
-        metrics=MeanAccumulator(),
-        generators={
-            "exploration": torch_generator(streams["exploration"]),
-            "learning": torch_generator(streams["learning"], device),
-        },
-        counters=Counters(),
-    )
 
 
 class TrainingLoop:
@@ -237,7 +211,7 @@ class TrainingLoop:
             tqdm.write(format_evaluation(results, self.counters.env_steps))
             self.counters.last_evaluation_env_steps = self.counters.env_steps
         if self.is_due("log", self.config.training.log_interval_env_steps):
-            row |= self.training_metrics()
+            row |= self.state.pop_metrics() | self.time_since_last_row()
             self.counters.last_log_env_steps = self.counters.env_steps
         if row:
             self.log.write(asdict(self.counters), row)
@@ -259,22 +233,11 @@ class TrainingLoop:
                 on_step=self.signals.check,
             )
 
-    def training_metrics(self) -> dict[str, float]:
-        """Everything gathered since the last row, by key."""
-        state, tasks = self.state, self.config.env.tasks
-        row: dict[str, float] = {"replay/transitions": state.replay.size * len(tasks)}
-        for key, values in state.metrics.pop().items():
-            row |= per_task(key, values, tasks) if isinstance(values, list) else {key: values}
-        for key in ("train/success_rate", "train/return"):
-            known = [row[f"{key}/{task}"] for task in tasks if f"{key}/{task}" in row]
-            row |= {key: sum(known) / len(known)} if known else {}
-        row["train/episodes"] = self.counters.episodes
-        scales = state.agent.reward_scale.tolist()
-        row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
-        row |= network_statistics(state.agent, state.replay.newest(50))
+    def time_since_last_row(self) -> dict[str, float]:
+        """Speeds, and where the wall-clock went."""
         env_steps, gradient_steps = self.done_at_last_row
         self.done_at_last_row = (self.counters.env_steps, self.counters.gradient_steps)
-        return row | self.stopwatch.read(
+        return self.stopwatch.read(
             self.counters.env_steps - env_steps, self.counters.gradient_steps - gradient_steps
         )
 

@@ -39,3 +39,11 @@ class MeanAccumulator:
         """Restore `state_dict()`."""
         self._sums = {key: torch.tensor(total) for key, (total, _) in state.items()}
         self._counts = {key: int(count) for key, (_, count) in state.items()}
+
+
+def per_task(key: str, values: list[float], tasks: tuple[str, ...]) -> dict[str, float]:
+    """`key/<task>` for each task, and their mean as `key`."""
+    return {
+        **{f"{key}/{task}": value for task, value in zip(tasks, values, strict=True)},
+        key: sum(values) / len(values),
+    }

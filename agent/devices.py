@@ -1,12 +1,14 @@
-"""Choosing the device: `auto`, `cpu`, `cuda` or `cuda:N`."""
+"""Where the learner runs: device and CPU threads."""
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import torch
 
 from configs.errors import UsageError
+from envs.worker_handle import usable_cores
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,3 +28,12 @@ def resolve_device(name: str) -> torch.device:
             "use --device auto or cpu"
         )
     return device
+
+
+def set_learner_threads(threads: int | Literal["auto"]) -> None:
+    """Use this many CPU threads for tensors; `auto` is half of the usable cores.
+
+    Threads of one product wait for each other, so a core that a simulator takes away stalls them
+    all: on two cores, one thread beside busy simulators made 1.25 times the gradient steps of two.
+    """
+    torch.set_num_threads(max(1, usable_cores() // 2) if threads == "auto" else threads)

@@ -16,15 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from agent.accumulator import MeanAccumulator
+from agent.accumulator import MeanAccumulator, per_task
 from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
+from agent.diagnostics import network_statistics
 from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
+from agent.seeding import seed_streams, torch_generator
 from configs.errors import UsageError
 from configs.loading import config_as_dict
 from configs.schema import Config
 from envs.episodes import EpisodeTracker
+from envs.goals import ACTION_SIZE, OBS_SIZE
 from envs.vector import MT10VectorEnv
 
 
@@ -60,6 +63,42 @@ class TrainingState:
     metrics: MeanAccumulator
     generators: dict[str, Generator]
     counters: Counters
+
+    @classmethod
+    def fresh(cls, config: Config, device: torch.device, envs: MT10VectorEnv) -> TrainingState:
+        """The live objects at the start of a run."""
+        streams = seed_streams(config.seed)
+        tasks, copies = len(config.env.tasks), config.env.copies_per_task
+        return cls(
+            config=config,
+            agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
+            replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, device),
+            returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
+            envs=envs,
+            episodes=EpisodeTracker((tasks, copies)),
+            metrics=MeanAccumulator(),
+            generators={
+                "exploration": torch_generator(streams["exploration"]),
+                "learning": torch_generator(streams["learning"], device),
+            },
+            counters=Counters(),
+        )
+
+    def pop_metrics(self) -> dict[str, float]:
+        """Everything gathered since the last call, by the keys of docs/metrics.md."""
+        tasks = self.config.env.tasks
+        row: dict[str, float] = {
+            "replay/transitions": self.replay.size * len(tasks),
+            "train/episodes": self.counters.episodes,
+        }
+        for key, values in self.metrics.pop().items():
+            row |= per_task(key, values, tasks) if isinstance(values, list) else {key: values}
+        for key in ("train/success_rate", "train/return"):
+            known = [row[f"{key}/{task}"] for task in tasks if f"{key}/{task}" in row]
+            row |= {key: sum(known) / len(known)} if known else {}
+        scales = self.agent.reward_scale.tolist()
+        row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
+        return row | network_statistics(self.agent, self.replay.newest(50))
 
     def save(self, folder: Path) -> Path:
         """Write the newest checkpoint into the run's `checkpoints/` and return its path."""

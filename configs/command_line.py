@@ -21,6 +21,7 @@ CommandT = TypeVar("CommandT")
 _MAY_CHANGE_ON_RESUME = (
     "total_env_steps",
     "device",
+    "threads",
     "env.workers",
     "env.start_method",
     "env.step_timeout_s",

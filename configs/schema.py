@@ -199,6 +199,8 @@ class Config:
     """Seed of everything random: goal list, weights, actions, batches."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """CPU threads of the learner; auto is half the cores, the simulators need the others."""
     total_env_steps: PositiveInt = 3_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -19,7 +14,8 @@ from numpy.typing import NDArray
 from configs.errors import UsageError
 from envs.goals import ACTION_SIZE, GoalLists
 from envs.shared_memory import SharedArrays
-from envs.worker import DONE, QUIT, RESET, RESTORE, STEP, EnvSpec, worker_main
+from envs.worker import DONE, RESET, RESTORE, STEP, EnvSpec
+from envs.worker_handle import WorkerHandle, children_skip_main, stop_all, usable_cores
 
 _START_TIMEOUT_S = 120.0
 
@@ -90,22 +86,22 @@ class MT10VectorEnv:
         self._seeds = seed.spawn(self.num_envs)
         self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
         self._action_log = np.zeros((horizon, self.num_envs, ACTION_SIZE), np.float32)
-        self._workers: list[_Worker] = []
-        weakref.finalize(self, _stop, self._workers)  # also at interpreter exit
+        self._workers: list[WorkerHandle] = []
+        weakref.finalize(self, stop_all, self._workers)  # also at interpreter exit
 
         context = multiprocessing.get_context(start_method)
         shared = SharedArrays(context, self.num_envs)
         self._arrays = shared.views()
-        count = min(_usable_cores() if workers == "auto" else workers, self.num_envs)
+        count = min(usable_cores() if workers == "auto" else workers, self.num_envs)
         specs = [
             EnvSpec(row=row, task=tasks[row // copies], goals=goal_lists[tasks[row // copies]])
             for row in range(self.num_envs)
         ]
         try:
-            with _children_skip_main():
+            with children_skip_main():
                 for index in range(count):
                     share = specs[index::count]
-                    self._workers.append(_Worker(context, index, shared, share, autoreset))
+                    self._workers.append(WorkerHandle(context, index, shared, share, autoreset))
             self._collect(_START_TIMEOUT_S)
         except BaseException:
             self.close()
@@ -200,7 +196,7 @@ class MT10VectorEnv:
 
     def close(self) -> None:
         """Stop the workers; safe to call twice."""
-        _stop(self._workers)
+        stop_all(self._workers)
 
     def __enter__(self) -> MT10VectorEnv:
         return self
@@ -238,67 +234,7 @@ class MT10VectorEnv:
                 if answer != DONE:
                     self._fail(worker, f"raised: {answer[1:].decode()}")
 
-    def _fail(self, worker: _Worker, what: str) -> None:
+    def _fail(self, worker: WorkerHandle, what: str) -> None:
         theirs = ", ".join(self.describe(spec.row) for spec in worker.specs)
         self.close()
         raise WorkerError(f"simulator worker {worker.index} {what} (its environments: {theirs})")
-
-
-def _usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _stop(workers: list[_Worker]) -> None:
-    while workers:
-        workers.pop().stop()
-
-
-class _Worker:
-    """The trainer's side of one worker process."""
-
-    def __init__(
-        self, context: Any, index: int, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
-    ) -> None:
-        self.index, self.specs = index, specs
-        self.pipe: Connection
-        self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(
-            target=worker_main,
-            args=(theirs, shared, specs, autoreset),
-            name=f"mt10-worker-{index}",
-            daemon=True,
-        )
-        self.process.start()
-        theirs.close()
-
-    def exit_code(self) -> int | None:
-        """Exit code of a worker whose pipe has closed; negative for a signal."""
-        self.process.join(timeout=5)
-        return self.process.exitcode
-
-    def stop(self) -> None:
-        """Ask politely, then kill."""
-        with suppress(OSError):
-            self.pipe.send_bytes(QUIT)
-        self.process.join(timeout=2)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.pipe.close()
-
-
-@contextmanager
-def _children_skip_main() -> Iterator[None]:
-    """Keep spawned children from importing the caller's script.
-
-    They need `envs.worker` only. Without this, each would import torch along with the script, and a
-    script without a `__main__` guard would start itself over.
-    """
-    main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name, None) for name in ("__spec__", "__file__")}
-    main.__dict__["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.__dict__.update({k: v for k, v in hidden.items() if v is not None})

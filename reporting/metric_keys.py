@@ -67,11 +67,3 @@ def metric_keys(config: Config) -> list[str]:
         else:
             keys.append(pattern)
     return keys
-
-
-def per_task(key: str, values: list[float], tasks: tuple[str, ...]) -> dict[str, float]:
-    """`key/<task>` for each task, and their mean as `key`."""
-    return {
-        **{f"{key}/{task}": value for task, value in zip(tasks, values, strict=True)},
-        key: sum(values) / len(values),
-    }

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from agent.accumulator import per_task
 from agent.checkpoint import package_versions
 from configs.schema import Config, EvaluationConfig
 from envs.rollout import EpisodeResults
-from reporting.metric_keys import per_task
 from reporting.statistics import mean_success_interval, wilson_interval
 
 SCHEMA_VERSION = 1
