@@ -133,7 +133,10 @@ class TrainingLoop:
         counters, total = self.counters, self.config.total_env_steps
         with tqdm(total=total, initial=counters.env_steps, unit="step", disable=None) as bar:
             while True:
-                self.evaluate_and_log()
+                row = self.evaluate_and_log()
+                if "time/gradient_steps_per_second" in row:
+                    speed = row["time/gradient_steps_per_second"]
+                    bar.set_postfix_str(f"{speed:.1f} gradient steps/s")
                 done = counters.env_steps >= total
                 if done or self.is_due(
                     "checkpoint", self.config.training.checkpoint_interval_env_steps
@@ -198,8 +201,8 @@ class TrainingLoop:
             counters.updates_owed -= 1
             counters.gradient_steps += 1
 
-    def evaluate_and_log(self) -> None:
-        """Write the row of metrics that is due, if any; print the evaluation's table."""
+    def evaluate_and_log(self) -> dict[str, float]:
+        """Write and return the row of metrics that is due, if any; print an evaluation's table."""
         row: dict[str, float] = {}
         evaluation, is_best = self.config.evaluation, False
         if self.is_due("evaluation", evaluation.interval_env_steps):
@@ -218,6 +221,7 @@ class TrainingLoop:
             self.counters.metrics_bytes = self.log.size
         if is_best:
             self.state.save_best(self.run / "checkpoints")
+        return row
 
     def evaluate(self, goals: int) -> EpisodeResults:
         """Episodes on the first `goals` goals of each task, as evaluate.py runs them."""
