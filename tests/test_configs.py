@@ -109,7 +109,7 @@ def test_any_setting_can_be_changed_on_the_command_line() -> None:
             "--seed",
             "3",
             "--agent.actor-lr",
-            "1e-3",
+            "7e-4",
             "--network.actor-hidden",
             "64",
             "32",
@@ -123,7 +123,7 @@ def test_any_setting_can_be_changed_on_the_command_line() -> None:
     assert settings == replace(
         quick,
         seed=3,
-        agent=replace(quick.agent, actor_lr=1e-3),
+        agent=replace(quick.agent, actor_lr=7e-4),
         network=replace(quick.network, actor_hidden=(64, 32), layer_norm=False),
         env=replace(quick.env, workers=2),
     )
@@ -153,7 +153,7 @@ def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
     longer = parse_train_command(["--resume", str(tmp_path), "--total-env-steps", "5000"])
     assert longer.settings == replace(load_config("smoke"), total_env_steps=5000)
     with pytest.raises(UsageError, match=r"--agent.actor-lr: fixed by the run"):
-        parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "1e-3"])
+        parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "7e-4"])
 
 
 @given(

@@ -175,7 +175,10 @@ def test_a_frozen_worker_does_not_hang_the_trainer(goal_lists: GoalLists) -> Non
 
 
 def test_an_exception_in_a_worker_names_task_and_goal(goal_lists: GoalLists) -> None:
-    with make(goal_lists, start_method="fork") as envs, pytest.raises(WorkerError) as caught:
+    with (
+        make(goal_lists, workers=1, start_method="fork") as envs,
+        pytest.raises(WorkerError) as caught,
+    ):
         envs.reset(np.full((2, 1), 99))
     assert "reach-v3, goal 99" in str(caught.value)
     assert "IndexError" in str(caught.value)
