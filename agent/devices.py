@@ -34,6 +34,6 @@ def set_learner_threads(threads: int | Literal["auto"]) -> None:
     """Use this many CPU threads for tensors; `auto` is half of the usable cores.
 
     Threads of one product wait for each other, so a core that a simulator takes away stalls them
-    all: on two cores, one thread beside busy simulators made 1.25 times the gradient steps of two.
+    all.
     """
     torch.set_num_threads(max(1, usable_cores() // 2) if threads == "auto" else threads)

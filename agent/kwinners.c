@@ -3,7 +3,7 @@
  * A bracket [lo, hi) with count(x >= lo) >= k > count(x >= hi) is narrowed, by interpolation on the
  * counts and bisection in turn, until exactly k values lie above lo or no float lies between. That
  * takes about six counting passes for a row of activations, each one vector compare per 16 values; a
- * selection by sorting, as torch.topk does it, took some twenty times as long at 256 units.
+ * selection by sorting, as torch.topk does it, takes many times as long.
  */
 #include <math.h>
 #include <stdint.h>

@@ -173,7 +173,7 @@ class MT10VectorEnv:
         arrays = self._arrays
         for name in ("goal", "next_goal", "time_limit", "elapsed"):
             getattr(arrays, name)[:] = state[name]
-        elapsed = state["elapsed"].copy()
+        elapsed = state["elapsed"]
         self._action_log[: len(state["action_log"])] = state["action_log"]
         for generator, own in zip(self._goal_generators, state["generators"], strict=True):
             generator.bit_generator.state = own

@@ -35,11 +35,9 @@ def worker_main(
     pipe: Connection, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
 ) -> None:
     """Serve commands until the trainer quits or dies. Runs in the worker process."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # sent to the whole group: the trainer's to handle
-        signal.signal(number, signal.SIG_IGN)
+    # Both are sent to the whole process group, and the trainer's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     trainer = os.getppid()
     with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
         try:
