@@ -18,7 +18,7 @@ import tyro
 from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint, load_state, package_versions
-from agent.devices import resolve_device, set_learner_threads
+from agent.devices import configure_cpu, resolve_device
 from agent.evaluation import evaluate_agent
 from agent.sac import SAC
 from agent.seeding import seed_streams, torch_generator
@@ -63,7 +63,7 @@ def main() -> int:
     )
     check_flags(command)
     seed = config.seed if command.seed is None else command.seed
-    set_learner_threads(config.threads)  # the same arithmetic as in training
+    configure_cpu(config.threads)  # the same arithmetic as in training
     warn_about_versions(state.get("versions", {}))
 
     agent = SAC(

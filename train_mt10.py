@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint
-from agent.devices import resolve_device, set_learner_threads
+from agent.devices import configure_cpu, resolve_device
 from agent.evaluation import evaluate_agent
 from agent.forecast import describe, require_memory
 from agent.seeding import seed_streams
@@ -47,7 +47,7 @@ def main() -> int:
     command = parse_train_command(sys.argv[1:])
     config = command.settings
     device = resolve_device(config.device)
-    set_learner_threads(config.threads)
+    configure_cpu(config.threads)
     if command.dry_run:
         print(dump_config(config))
         print(describe(config, device))

@@ -31,19 +31,19 @@ from configs.schema import Gating
 
 
 def select_segment(activations: Tensor, gating: Gating) -> Tensor:
-    """d_i of the table above: `[..., units, J] -> [..., units]`.
+    """d_i of the table above: `[..., J, units] -> [..., units]`.
 
     The gradient reaches the selected segment only. In a tie, `abs_max_signed` selects the lowest
     index and the others share the gradient evenly.
     """
     if gating == "abs_max_signed":
-        winner = activations.abs().argmax(dim=-1, keepdim=True)  # [..., units, 1]
-        return activations.gather(-1, winner).squeeze(-1)
+        winner = activations.abs().argmax(dim=-2, keepdim=True)  # [..., 1, units]
+        return activations.gather(-2, winner).squeeze(-2)
     if gating == "abs_max_unsigned":
-        return activations.abs().amax(dim=-1)
+        return activations.abs().amax(dim=-2)
     if gating in ("max", "additive_bias"):
-        return activations.amax(dim=-1)
-    return activations.squeeze(-1)  # single_segment, gate_table
+        return activations.amax(dim=-2)
+    return activations.squeeze(-2)  # single_segment, gate_table
 
 
 def modulate(x: Tensor, dendrite: Tensor, gating: Gating) -> Tensor:
@@ -88,23 +88,24 @@ class DendriticSegments(nn.Module):
         self.gating = gating
         lead = () if stack is None else (stack,)
         drawn = 1 if gating == "single_segment" else num_segments
-        shape = (*lead, units, drawn, context_size)
+        shape = (*lead, drawn, units, context_size)
         bound = 1 / math.sqrt(context_density * segment_density * context_size)
         weight = torch.empty(shape).uniform_(-bound, bound, generator=generator)
         mask = exact_density_mask(shape, segment_density, generator)
         if mask is not None:
             weight *= mask
         if gating == "gate_table":
-            winner = weight.abs().argmax(dim=-2, keepdim=True)
-            weight, mask = weight.gather(-2, winner), None  # [*E, units, 1, C]
-        self.weight = nn.Parameter(weight)  # [*E, units, J, C]
+            winner = weight.abs().argmax(dim=-3, keepdim=True)
+            weight, mask = weight.gather(-3, winner), None  # [*E, 1, units, C]
+        # Units come last in the activations, so that the selection runs over whole vectors of them.
+        self.weight = nn.Parameter(weight)  # [*E, J, units, C]
         self.register_buffer("mask", mask)
         self.mask: Tensor | None
 
     def activations(self, context: Tensor) -> Tensor:
-        """s_ij: `[..., C] -> [..., units, J]`; with a stack `[E, ..., C] -> [E, ..., units, J]`."""
+        """s_ij: `[..., C] -> [..., J, units]`; with a stack `[E, ..., C] -> [E, ..., J, units]`."""
         weight = self.weight if self.mask is None else self.weight * self.mask
-        flat = stacked_linear(context, weight.flatten(-3, -2))  # [..., units * J]
+        flat = stacked_linear(context, weight.flatten(-3, -2))  # [..., J * units]
         return flat.unflatten(-1, weight.shape[-3:-1])
 
     def forward(self, x: Tensor, context: Tensor, rows: Tensor | None = None) -> Tensor:

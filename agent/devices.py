@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import re
 from typing import Literal
 
@@ -9,6 +11,8 @@ import torch
 
 from configs.errors import UsageError
 from envs.worker_handle import usable_cores
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def resolve_device(name: str) -> torch.device:
@@ -30,10 +34,29 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def set_learner_threads(threads: int | Literal["auto"]) -> None:
-    """Use this many CPU threads for tensors; `auto` is half of the usable cores.
+def configure_cpu(threads: int | Literal["auto"]) -> None:
+    """Make the learner's process ready: CPU threads for tensors, and memory that is kept.
 
-    Threads of one product wait for each other, so a core that a simulator takes away stalls them
-    all.
+    `auto` is half of the usable cores: threads of one product wait for each other, so a core that a
+    simulator takes away stalls them all.
     """
     torch.set_num_threads(max(1, usable_cores() // 2) if threads == "auto" else threads)
+    if platform.libc_ver()[0] == "glibc":
+        # By default glibc returns every freed tensor of some 100 kB or more to the system, and asks
+        # for it again: clearing those pages took a tenth of the update.
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest it takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
+
+
+def resolve_precision(
+    name: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype:
+    """The dtype a name stands for; `auto` is bfloat16 where the device multiplies it natively."""
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32

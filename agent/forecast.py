@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from agent.devices import resolve_precision
 from agent.replay import ReplayBuffer, free_bytes
 from agent.sizing import count_parameters, matched_network
 from configs.schema import Config
@@ -25,7 +26,15 @@ def describe(config: Config, device: torch.device) -> str:
         f"({free_bytes(device) / 1e9:.1f} GB free); disk for checkpoints: up to "
         f"{2 * checkpoint / 1e9:.2f} GB"
     )
+    lines.append(_describe_update(config, device))
     return "\n".join(lines)
+
+
+def _describe_update(config: Config, device: torch.device) -> str:
+    dtype = str(resolve_precision(config.precision, device)).removeprefix("torch.")
+    where = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else str(device)
+    compiled = "not compiled" if config.compile == "never" else "compiled at the first one"
+    return f"gradient steps: on {where}, {dtype} between hidden layers, {compiled}"
 
 
 def require_memory(config: Config, device: torch.device) -> None:

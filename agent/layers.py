@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from agent.activations import k_winners, relu, winners_count
 from agent.dendrites import DendriticSegments
-from agent.kwinners import k_winners, winners_count
 from agent.sparse_linear import SparseLinear
 from configs.schema import NetworkConfig
 
@@ -91,14 +91,23 @@ class HiddenLayer(nn.Module):
         self.density = layer_density(config, index)
         self.winners = None if config.activation == "relu" else winners_count(units, self.density)
 
-    def forward(self, x: Tensor, context: Tensor, rows: Tensor | None = None) -> Tensor:
-        """`x [..., in]`, `context [..., C]`, `rows` as in `DendriticSegments.forward`."""
-        y = self.linear(x)
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        rows: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """`x [..., in]`, `context [..., C]`, `rows` as in `DendriticSegments.forward`.
+
+        `dtype` is that of the feed-forward product, if not float32; all else is float32.
+        """
+        y = self.linear(x, dtype)
         if self.norm is not None:
             y = self.norm(y)
         if self.dendrites is not None:
             y = self.dendrites(y, context, rows)
-        return torch.relu(y) if self.winners is None else k_winners(y, self.winners)
+        return relu(y) if self.winners is None else k_winners(y, self.winners)
 
 
 def layer_density(config: NetworkConfig, index: int) -> float:

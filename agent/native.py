@@ -14,7 +14,7 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("kwinners.c")
 _FLAGS = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"),
+    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"),
     *("-shared", "-fPIC"),
 )
 
@@ -29,10 +29,10 @@ def load_kernels() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(_built(compiler)))
     except (OSError, subprocess.CalledProcessError):
         return None
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
-    library.k_winners.argtypes = (pointer, size, size, size, pointer)
-    library.k_winners_backward.argtypes = (pointer, pointer, size, pointer)
-    library.k_winners.restype = library.k_winners_backward.restype = None
+    pointer, size, threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    library.k_winners.argtypes = (pointer, size, size, size, pointer, threads)
+    library.gradient_of_active.argtypes = (pointer, pointer, size, pointer, threads)
+    library.k_winners.restype = library.gradient_of_active.restype = None
     return library
 
 

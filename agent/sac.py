@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from agent.compilation import Compiled
+from agent.devices import resolve_precision
 from agent.losses import actor_loss, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
 from agent.replay import Batch
@@ -73,6 +75,9 @@ class SAC(nn.Module):
         )
         self.register_buffer("reward_scale", torch.ones(num_tasks))
         self.to(device)
+        self.dtype = resolve_precision(config.precision, device)
+        self._critic_objective = Compiled(self.critic_objective, config.compile)
+        self._actor_objective = Compiled(self.actor_objective, config.compile)
         adamw = torch.optim.AdamW
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "actor": adamw(
@@ -104,57 +109,65 @@ class SAC(nn.Module):
             policy's entropy and the temperature.
         """
         temperature = _per_sample(self.log_temperature.detach().exp(), batch.rows)
-        critic_loss, q = self._critic_step(batch, noise[0], temperature)
-        policy_loss, log_prob = self._actor_step(batch, noise[1], temperature)
-        alpha_loss = self._temperature_step(log_prob, batch.rows)
+        critic_loss, q = self._critic_objective(batch, noise[0], temperature)
+        self._descend("critic", critic_loss, list(self.critic.parameters()))
+        self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
+        policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature)
+        self._descend("actor", policy_loss, list(self.actor.parameters()))
+        self.critic.requires_grad_(True)
+        alpha_loss = self._temperature_objective(log_prob, batch.rows)
+        self._descend("temperature", alpha_loss, [self.log_temperature])
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critic.parameters()), list(self.critic.parameters()), self.tau
             )
         return {
-            "losses/critic": critic_loss,
-            "losses/actor": policy_loss,
-            "losses/temperature": alpha_loss,
+            "losses/critic": critic_loss.detach(),
+            "losses/actor": policy_loss.detach(),
+            "losses/temperature": alpha_loss.detach(),
             "values/q": _per_task(q.mean(dim=0), batch.rows, len(self.log_temperature)),
             "policy/entropy": _per_task(-log_prob, batch.rows, len(self.log_temperature)),
             "policy/temperature": self.log_temperature.detach().exp(),
         }
 
-    def _critic_step(
+    def critic_objective(
         self, batch: Batch, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """The critics' loss, scalar, and their Q values without gradient, `[2, ...]`."""
         with torch.no_grad():
-            next_action, next_log_prob = self.actor.sample(batch.next_obs, noise, batch.rows)
-            next_q = self.value.mean(self.target_critic(batch.next_obs, next_action, batch.rows))
+            next_action, next_log_prob = self.actor.sample(
+                batch.next_obs, noise, batch.rows, self.dtype
+            )
+            next_q = self.value.mean(
+                self.target_critic(batch.next_obs, next_action, batch.rows, self.dtype)
+            )
             reward = batch.reward * _per_sample(self.reward_scale, batch.rows)
             target = td_target(
                 reward, batch.terminated, next_q, next_log_prob, temperature, self.discount
             )
-        raw = self.critic(batch.obs, batch.action, batch.rows)  # [2, ..., output]
+        raw = self.critic(batch.obs, batch.action, batch.rows, self.dtype)  # [2, ..., output]
         loss = self.value.loss(raw, target).mean(dim=tuple(range(1, target.dim() + 1))).sum()
-        self._descend("critic", loss, list(self.critic.parameters()))
-        return loss.detach(), self.value.mean(raw.detach())
+        return loss, self.value.mean(raw.detach())
 
-    def _actor_step(
+    def actor_objective(
         self, batch: Batch, noise: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor]:
-        action, log_prob = self.actor.sample(batch.obs, noise, batch.rows)
-        q = self.value.mean(self.critic(batch.obs, action, batch.rows))  # [2, ...]
-        loss = actor_loss(q, log_prob, temperature)
-        self._descend("actor", loss, list(self.actor.parameters()))
-        return loss.detach(), log_prob.detach()
+        """The actor's loss, scalar, and the log-probability of its actions without gradient."""
+        action, log_prob = self.actor.sample(batch.obs, noise, batch.rows, self.dtype)
+        q = self.value.mean(self.critic(batch.obs, action, batch.rows, self.dtype))  # [2, ...]
+        return actor_loss(q, log_prob, temperature), log_prob.detach()
 
-    def _temperature_step(self, log_prob: Tensor, rows: Tensor | None) -> Tensor:
+    def _temperature_objective(self, log_prob: Tensor, rows: Tensor | None) -> Tensor:
         log_temperature = _per_sample(self.log_temperature, rows)
-        loss = temperature_loss(log_temperature, log_prob, self.target_entropy)
-        self._descend("temperature", loss, [self.log_temperature])
-        return loss.detach()
+        return temperature_loss(log_temperature, log_prob, self.target_entropy)
 
     def _descend(self, name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-        # `inputs=` keeps the actor's loss from computing gradients of the critics' weights.
-        loss.backward(inputs=parameters)
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.contiguous()  # the fused optimiser ignores strides
         self.optimizers[name].step()
-        self.optimizers[name].zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.grad = None
 
     @torch.no_grad()
     def act(self, obs: NDArray[np.float32], generator: Generator | None) -> NDArray[np.float32]:

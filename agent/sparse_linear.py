@@ -28,24 +28,28 @@ def nonzeros_per_row(columns: int, density: float) -> int:
     return max(1, round(density * columns))
 
 
-def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def stacked_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
     """`x @ weight.T + bias`, one map or E independent maps in one product.
 
     Args:
         x: `[..., in]`, or `[E, ..., in]` for a stack.
         weight: `[out, in]`, or `[E, out, in]`.
         bias: `[out]`, or `[E, out]`.
+        dtype: of the product, `None` for the weights'; bfloat16 rounds its factors and its result.
 
     Returns:
-        `[..., out]`, or `[E, ..., out]`.
+        `[..., out]`, or `[E, ..., out]`, of the dtype of `weight`.
     """
+    dtype = dtype or weight.dtype
     if weight.dim() == 2:
-        return F.linear(x, weight, bias)
+        out = F.linear(x.to(dtype), weight.to(dtype)).to(weight.dtype)
+        return out if bias is None else out + bias
     rows = x.reshape(x.shape[0], -1, x.shape[-1])  # [E, n, in]
-    if bias is None:
-        out = torch.bmm(rows, weight.mT)
-    else:
-        out = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)  # [E, n, out]
+    out = torch.bmm(rows.to(dtype), weight.to(dtype).mT).to(weight.dtype)  # [E, n, out]
+    if bias is not None:
+        out = out + bias.unsqueeze(1)
     return out.view(*x.shape[:-1], -1)
 
 
@@ -90,10 +94,13 @@ class SparseLinear(nn.Module):
         if self.mask is not None:
             self.weight.data *= self.mask
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`."""
+    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`.
+
+        `dtype` is the product's, if not the weights' (float32); the result is of theirs.
+        """
         weight = self.weight if self.mask is None else self.weight * self.mask
-        return stacked_linear(x, weight, self.bias)
+        return stacked_linear(x, weight, self.bias, dtype)
 
     def nonzero_parameters(self) -> int:
         """Trainable weights and biases that the mask leaves."""

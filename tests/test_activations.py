@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.kwinners import k_winners, winners_count
+from agent.activations import k_winners, winners_count
 
 quick = settings(deadline=None, max_examples=100)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -139,7 +139,7 @@ def test_other_dtypes_are_computed_or_refused_but_never_misread():
     # in a process of its own: misreading one would overwrite foreign memory
     program = """
 import torch
-from agent.kwinners import k_winners
+from agent.activations import k_winners
 for dtype in (torch.float64, torch.float16, torch.bfloat16):
     x = torch.arange(4096).remainder(97).view(64, 64).to(dtype)
     try:
@@ -159,7 +159,7 @@ def test_without_a_compiler_the_result_is_the_same(tmp_path):
     x[5, 2] = float("nan")
     torch.save(x, tmp_path / "x")
     program = (
-        "import sys, torch; from agent.kwinners import k_winners; folder = sys.argv[1];"
+        "import sys, torch; from agent.activations import k_winners; folder = sys.argv[1];"
         "x = torch.load(folder + '/x').requires_grad_(); out = k_winners(x, 9);"
         "torch.save((out.detach(), *torch.autograd.grad(out.nansum(), [x])), folder + '/out')"
     )

@@ -1,7 +1,7 @@
-"""k-winners-take-all: keep the k largest units of a row, silence the rest.
+"""Hidden activations: ReLU, and k-winners-take-all, which keeps the k largest units of a row.
 
-Source: Ahmad & Scheinkman 2019 (arXiv 1903.11257); used as in Iyer et al. 2022 (arXiv 2201.00042):
-no ReLU, so a negative winner passes, and no boosting.
+Source of k-winners: Ahmad & Scheinkman 2019 (arXiv 1903.11257); used as in Iyer et al. 2022
+(arXiv 2201.00042): no ReLU, so a negative winner passes, and no boosting.
 """
 
 from __future__ import annotations
@@ -36,12 +36,19 @@ def k_winners(x: Tensor, k: int) -> Tensor:
     """
     if k >= x.shape[-1]:
         return x
-    winners: Tensor = _winners(x, k)
+    winners: Tensor = _KWinners.apply(x, k)
     return winners
 
 
+def relu(x: Tensor) -> Tensor:
+    """`max(x, 0)`, with the gradient 0 at 0; its derivative is kept out of the compiler's hands."""
+    out: Tensor = _ReLU.apply(x, 0.0)
+    return out
+
+
 # Operators of their own, opaque to torch.compile: fused into the graph, the selection would be
-# repeated for every use of its result, and a mask of booleans would be stored and read back slowly.
+# repeated for every use of its result, and the mask of active units would cross from the forward to
+# the backward pass as booleans, which the compiler's CPU code stores and reads one by one.
 
 
 @torch.library.custom_op("active_dendrites::k_winners", mutates_args=())
@@ -51,7 +58,8 @@ def _winners(x: Tensor, k: int) -> Tensor:
     kernels = load_kernels()
     if _c_can(x) and kernels is not None:
         out = torch.empty_like(rows)
-        kernels.k_winners(rows.data_ptr(), rows.shape[0], rows.shape[1], k, out.data_ptr())
+        threads = torch.get_num_threads()
+        kernels.k_winners(rows.data_ptr(), *rows.shape, k, out.data_ptr(), threads)
         return out.view(x.shape)
     if x.device.type == "cpu" and x.dtype != torch.bfloat16:  # numpy has no bfloat16
         threshold = torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
@@ -61,16 +69,17 @@ def _winners(x: Tensor, k: int) -> Tensor:
     return torch.where(rows < threshold, 0.0, rows).view(x.shape)
 
 
-@torch.library.custom_op("active_dendrites::k_winners_backward", mutates_args=())
-def _winners_backward(grad: Tensor, winners: Tensor) -> Tensor:
-    """Recognise the winners by their output, which the next layer keeps anyway."""
+@torch.library.custom_op("active_dendrites::gradient_of_active", mutates_args=())
+def _gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
+    """The gradient of active units, recognised by their output, which the next layer keeps anyway."""
     kernels = load_kernels()
     if kernels is None or not _c_can(grad):
-        return torch.where(winners != 0, grad, 0.0)
-    grad, winners = grad.contiguous(), winners.contiguous()
-    out = torch.empty_like(grad)
-    kernels.k_winners_backward(grad.data_ptr(), winners.data_ptr(), grad.numel(), out.data_ptr())
-    return out
+        return torch.where(output != 0, grad, 0.0)
+    grad, output = grad.contiguous(), output.contiguous()
+    masked = torch.empty_like(grad)
+    pointers, threads = (grad.data_ptr(), output.data_ptr()), torch.get_num_threads()
+    kernels.gradient_of_active(*pointers, grad.numel(), masked.data_ptr(), threads)
+    return masked
 
 
 def _c_can(x: Tensor) -> bool:
@@ -81,14 +90,30 @@ def _like_first(first: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(first, memory_format=torch.contiguous_format)
 
 
-def _keep_winners(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-    ctx.save_for_backward(output)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-    return _winners_backward(grad, ctx.saved_tensors[0]), None
-
-
 _winners.register_fake(_like_first)
-_winners_backward.register_fake(_like_first)
-_winners.register_autograd(_backward, setup_context=_keep_winners)
+_gradient_of_active.register_fake(_like_first)
+
+
+class _Activation(torch.autograd.Function):
+    """What the activations share: the backward pass."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _gradient_of_active(grad, ctx.saved_tensors[0]), None
+
+
+class _KWinners(_Activation):
+    @staticmethod
+    def forward(x: Tensor, k: int) -> Tensor:
+        winners: Tensor = _winners(x, k)
+        return winners
+
+
+class _ReLU(_Activation):
+    @staticmethod
+    def forward(x: Tensor, threshold: float) -> Tensor:
+        return x.clamp(min=threshold)

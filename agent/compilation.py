@@ -1,0 +1,51 @@
+"""torch.compile where it works; the same functions, uncompiled, where it does not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+
+
+class Compiled:
+    """A function that is compiled at its first call, or left as it is if that fails.
+
+    The compiler needs a C++ compiler on the CPU and Triton on a GPU. Its results are kept between
+    runs by torch itself (`TORCHINDUCTOR_CACHE_DIR`).
+
+    Args:
+        function: tensors in, tensors out, of shapes that stay the same.
+        mode: `auto` falls back to the plain function, `never` does not try.
+    """
+
+    failed = False
+    """Whether a compilation failed in this process; none is tried after that."""
+
+    def __init__(self, function: Callable[..., Any], mode: Literal["auto", "never"]) -> None:
+        self._plain = function
+        self._function = function
+        self._pending = mode == "auto"
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function, compiling it first if this is the first call."""
+        if not self._pending:
+            return self._function(*arguments)
+        self._pending = False
+        if Compiled.failed:
+            return self._plain(*arguments)
+        start = time.perf_counter()
+        compiled = torch.compile(self._plain, fullgraph=True, dynamic=False)
+        try:
+            result = compiled(*arguments)
+        except Exception as error:  # the compiler's exceptions have no common base
+            Compiled.failed = True
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            print(f"note: not compiled, about half as fast ({reason[0]:.100})", file=sys.stderr)
+            return self._plain(*arguments)
+        self._function = compiled
+        seconds = time.perf_counter() - start
+        print(f"compiled {self._plain.__name__} in {seconds:.1f} s", file=sys.stderr)
+        return result
