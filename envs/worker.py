@@ -14,7 +14,9 @@ from metaworld.types import Task
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from envs.faster_metaworld import accelerate
 from envs.goals import make_env
+from envs.reset_cache import ResetCache
 from envs.shared_memory import Arrays, SharedArrays
 
 STEP, RESET, RESTORE, QUIT = b"s", b"r", b"p", b"q"
@@ -90,13 +92,13 @@ class _WorkerEnv:
         self.arrays = arrays
         self.autoreset = autoreset
         self.simulator: SawyerXYZEnv = make_env(spec.task)
+        accelerate(self.simulator, spec.task)
+        self.resets = ResetCache(self.simulator, spec.goals)
 
     def reset(self) -> None:
         """Start the episode that `goal` names."""
         row, arrays = self.spec.row, self.arrays
-        self.simulator.set_task(self.spec.goals[arrays.goal[row]])
-        obs, _ = self.simulator.reset()
-        arrays.obs[row] = obs
+        arrays.obs[row] = self.resets.reset(int(arrays.goal[row]))
         arrays.elapsed[row] = 0
 
     def step(self) -> None:

@@ -1,0 +1,1 @@
+"""Paired, interleaved measurements of the update, the simulators and the training loop."""

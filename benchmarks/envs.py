@@ -1,0 +1,122 @@
+"""Environment steps per second: in one process, Gymnasium's AsyncVectorEnv, and ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import gymnasium
+import metaworld  # noqa: F401  registers Meta-World/MT10
+import numpy as np
+from numpy.random import SeedSequence
+from threadpoolctl import threadpool_limits
+
+from benchmarks.measuring import Result, Spread, interleave, ratio
+from configs.schema import MT10_TASKS
+from envs import ACTION_SIZE, GoalLists, MT10VectorEnv, make_goal_lists
+from envs.goals import make_env
+from envs.worker_handle import usable_cores
+
+HORIZON, COPIES = 500, 5
+
+
+def benchmark_envs(quick: bool) -> Result:
+    """Episodes of 500 steps with random actions and goals, resets included, everywhere."""
+    rounds, env_steps = (7, 5_000) if quick else (15, 20_000)
+    goal_lists, cores = make_goal_lists(0), usable_cores()
+    counts = sorted({1, cores} | ({2} if cores > 2 else set()))
+    with ExitStack() as stack:
+        jobs = {
+            "in process, 10 environments": _in_process(goal_lists, env_steps, stack),
+            "AsyncVectorEnv, 10 environments": _asynchronous(env_steps, stack),
+        }
+        for workers in counts:
+            name = f"ours, {10 * COPIES} environments, {workers} workers"
+            jobs[name] = _ours(goal_lists, COPIES, workers, env_steps, stack)
+        jobs[f"ours, 10 environments, {cores} workers"] = _ours(
+            goal_lists, 1, cores, env_steps, stack
+        )
+        rates = interleave(jobs, rounds)
+    single, asynchronous = rates["in process, 10 environments"], rates[list(jobs)[1]]
+    best = rates[f"ours, {10 * COPIES} environments, {cores} workers"]
+    small = rates[f"ours, 10 environments, {cores} workers"]
+    return Result(
+        unit="environment steps/s",
+        measured={name: Spread.of(values) for name, values in rates.items()},
+        ratios={
+            "ours_over_async": ratio(best, asynchronous),
+            "ours_over_async_same_10_environments": ratio(small, asynchronous),
+            "per_worker_over_in_process": ratio(best, single, 1 / cores),
+            "async_over_in_process": ratio(asynchronous, single),
+        },
+        notes={"horizon": HORIZON, "environment steps a measurement": env_steps},
+    )
+
+
+def _actions(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (100, *shape, ACTION_SIZE)).astype(np.float32)
+
+
+def _in_process(goals: GoalLists, env_steps: int, stack: ExitStack) -> Callable[[], float]:
+    """The simplest thing: a loop over the ten environments, with one BLAS thread."""
+    envs = [make_env(task) for task in MT10_TASKS]
+    actions, rng, elapsed = _actions((10,)), np.random.default_rng(0), [HORIZON] * 10
+
+    def run() -> float:
+        start = time.perf_counter()
+        with threadpool_limits(1):
+            for step in range(env_steps // 10):
+                for index, env in enumerate(envs):
+                    if elapsed[index] == HORIZON:
+                        env.set_task(goals[MT10_TASKS[index]][rng.integers(50)])
+                        env.reset()
+                        elapsed[index] = 0
+                    env.step(actions[step % 100, index])
+                    elapsed[index] += 1
+        return env_steps / (time.perf_counter() - start)
+
+    return run
+
+
+def _asynchronous(env_steps: int, stack: ExitStack) -> Callable[[], float]:
+    """As Meta-World's documentation recommends it; resets itself after 500 steps."""
+    envs = gymnasium.make_vec("Meta-World/MT10", vector_strategy="async", seed=0)
+    stack.callback(envs.close)
+    envs.reset()
+    actions = _actions((10,))
+
+    def run() -> float:
+        start = time.perf_counter()
+        for step in range(env_steps // 10):
+            envs.step(actions[step % 100])
+        return env_steps / (time.perf_counter() - start)
+
+    return run
+
+
+def _ours(
+    goals: GoalLists, copies: int, workers: int, env_steps: int, stack: ExitStack
+) -> Callable[[], float]:
+    envs = stack.enter_context(
+        MT10VectorEnv(
+            MT10_TASKS,
+            goals,
+            copies=copies,
+            horizon=HORIZON,
+            seed=SeedSequence(0),
+            workers=workers,
+            stagger=True,
+        )
+    )
+    envs.reset()
+    actions = _actions((10, copies))
+
+    def run() -> float:
+        start = time.perf_counter()
+        for step in range(env_steps // envs.num_envs):
+            envs.step_async(actions[step % 100])
+            envs.step_wait()
+        return env_steps / (time.perf_counter() - start)
+
+    return run

@@ -1,0 +1,106 @@
+"""Interleaved timing, medians with spread, ratios within rounds, and a description of the machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from envs.worker_handle import usable_cores
+from reporting.report import align_table
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of n measurements."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    @staticmethod
+    def of(values: list[float]) -> Spread:
+        """Median, 25th and 75th percentile."""
+        low, median, high = np.percentile(values, [25, 50, 75]).tolist()
+        return Spread(median, low, high, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass
+class Result:
+    """What one benchmark found: `measured` in units per line, and `ratios` between lines."""
+
+    unit: str
+    measured: dict[str, Spread] = field(default_factory=dict)
+    ratios: dict[str, Spread] = field(default_factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Ratios first: the machine's mood cancels in them."""
+        parts = [
+            _table("ratio, median (quartiles)", self.ratios),
+            _table(f"{self.unit}, median (quartiles)", self.measured),
+            "\n".join(f"{name}: {value}" for name, value in self.notes.items()),
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    def write(self, path: Path, command: str) -> None:
+        """JSON; `ratios` maps each name to its median, `spread` holds quartiles and n."""
+        content = {
+            "command": command,
+            "machine": describe_machine(),
+            "unit": self.unit,
+            "ratios": {name: spread.median for name, spread in self.ratios.items()},
+            "spread": {name: asdict(spread) for name, spread in self.ratios.items()},
+            "measured": {name: asdict(spread) for name, spread in self.measured.items()},
+            "notes": self.notes,
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _table(title: str, spreads: dict[str, Spread]) -> str:
+    lines = [f"| | {title} | n |", "|---|---|---|"]
+    return align_table(lines + [f"| {name} | {s} | {s.n} |" for name, s in spreads.items()])
+
+
+def interleave(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Run every job once per round, in turn, after an unmeasured round; what each returned."""
+    for job in jobs.values():
+        job()
+    measured: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            measured[name].append(job())
+    return measured
+
+
+def ratio(numerator: list[float], denominator: list[float], factor: float = 1.0) -> Spread:
+    """Of the ratios within each round."""
+    return Spread.of(
+        [factor * one / other for one, other in zip(numerator, denominator, strict=True)]
+    )
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Processor, cores, accelerator and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    model = next((line.split(":")[1] for line in text.splitlines() if "model name" in line), "")
+    return {
+        "cpu": model.strip() or platform.processor(),
+        "avx512_bf16": int("avx512_bf16" in text),
+        "amx_bf16": int("amx_bf16" in text),
+        "cores": usable_cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "mujoco", "metaworld", "gymnasium")},
+    }
