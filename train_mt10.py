@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint
-from agent.devices import configure_cpu, resolve_device
+from agent.devices import configure_cpu, resolve_device, simulator_workers
 from agent.evaluation import evaluate_agent
 from agent.forecast import describe, require_memory
 from agent.seeding import seed_streams
@@ -77,7 +77,7 @@ def train(config: Config, device: torch.device, run: Path, checkpoint: Path | No
             copies=env.copies_per_task,
             horizon=env.horizon,
             seed=streams["environments"],
-            workers=env.workers,
+            workers=simulator_workers(env.workers, device),
             start_method=env.start_method,
             stagger=env.stagger_episodes,
             step_timeout_s=env.step_timeout_s,
@@ -154,8 +154,7 @@ class TrainingLoop:
         with self.stopwatch.section("act"):
             actions = self.choose_actions(obs)
         state.envs.step_async(actions)
-        with self.stopwatch.section("learn"):
-            self.learn()
+        self.learn()
         with self.stopwatch.section("simulate"):
             step = state.envs.step_wait()
         transitions = (obs, actions, step.reward, step.next_obs, step.terminated)
@@ -193,11 +192,14 @@ class TrainingLoop:
             return
         generator, replay = state.generators["learning"], self.config.replay
         while counters.updates_owed >= 1:
-            batch = state.replay.sample(replay.sampling, replay.batch_size, generator)
-            noise = torch.randn(
-                2, *batch.action.shape, generator=generator, device=generator.device
-            )
-            state.metrics.add(state.agent.update(batch, noise))
+            with self.stopwatch.section("sample"):
+                batch = state.replay.sample(replay.sampling, replay.batch_size, generator)
+                shape = (2, *batch.action.shape)
+                noise = torch.randn(shape, generator=generator, device=generator.device)
+                batch, noise = batch.to(state.device), noise.to(state.device)
+            with self.stopwatch.section("learn"):
+                metrics = state.agent.update(batch, noise)
+            state.metrics.add(metrics)
             counters.updates_owed -= 1
             counters.gradient_steps += 1
 

@@ -19,15 +19,23 @@ class Compiled:
     Args:
         function: tensors in, tensors out, of shapes that stay the same.
         mode: `auto` falls back to the plain function, `never` does not try.
+        cuda_graphs: on a GPU, replay the kernels as one graph; results are overwritten by the next
+            call after `torch.compiler.cudagraph_mark_step_begin()`.
     """
 
     failed = False
     """Whether a compilation failed in this process; none is tried after that."""
 
-    def __init__(self, function: Callable[..., Any], mode: Literal["auto", "never"]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        mode: Literal["auto", "never"],
+        cuda_graphs: bool = False,
+    ) -> None:
         self._plain = function
         self._function = function
         self._pending = mode == "auto"
+        self._compiler_mode = "reduce-overhead" if cuda_graphs else None
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function, compiling it first if this is the first call."""
@@ -37,7 +45,9 @@ class Compiled:
         if Compiled.failed:
             return self._plain(*arguments)
         start = time.perf_counter()
-        compiled = torch.compile(self._plain, fullgraph=True, dynamic=False)
+        compiled = torch.compile(
+            self._plain, fullgraph=True, dynamic=False, mode=self._compiler_mode
+        )
         try:
             result = compiled(*arguments)
         except Exception as error:  # the compiler's exceptions have no common base

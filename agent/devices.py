@@ -49,6 +49,12 @@ def configure_cpu(threads: int | Literal["auto"]) -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
+def simulator_workers(workers: int | Literal["auto"], device: torch.device) -> int:
+    """Worker processes while learning; `auto` is the cores that the learner leaves, at least one."""
+    learner = torch.get_num_threads() if device.type == "cpu" else 1
+    return max(1, usable_cores() - learner) if workers == "auto" else workers
+
+
 def resolve_precision(
     name: Literal["auto", "float32", "bfloat16"], device: torch.device
 ) -> torch.dtype:

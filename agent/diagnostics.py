@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from agent.dendrites import select_segment
 from agent.layers import HiddenLayer
 from agent.networks import Trunk
 from agent.replay import Batch
@@ -42,7 +41,7 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
 def gate_values(layer: HiddenLayer, context: Tensor) -> Tensor:
     """What each unit's pre-activation is multiplied with (additive_bias: added), `[*E, T, units]`."""
     assert layer.dendrites is not None
-    dendrite = select_segment(layer.dendrites.activations(context), layer.dendrites.gating)
+    dendrite = layer.dendrites.selected(context)
     return dendrite if layer.dendrites.gating == "additive_bias" else torch.sigmoid(dendrite)
 
 

@@ -17,13 +17,13 @@ from envs.goals import ACTION_SIZE, OBS_SIZE
 def describe(config: Config, device: torch.device) -> str:
     """A few lines for the console: this network and its opponent, replay buffer, checkpoints."""
     lines = [_describe_network(config, "dendritic"), _describe_network(config, "mlp")]
-    replay = _replay_bytes(config)
+    replay, where = _replay_bytes(config), replay_device(config, device)
     # Weights, two Adam moments, and the target critics; two checkpoints exist while one is written.
     actor, critic = _parameters(config)
     checkpoint = replay + 4 * (3 * actor + 8 * critic)
     lines.append(
-        f"replay buffer: {config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {device} "
-        f"({free_bytes(device) / 1e9:.1f} GB free); disk for checkpoints: up to "
+        f"replay buffer: {config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {where} "
+        f"({free_bytes(where) / 1e9:.1f} GB free); disk for checkpoints: up to "
         f"{2 * checkpoint / 1e9:.2f} GB"
     )
     lines.append(_describe_update(config, device))
@@ -40,7 +40,13 @@ def _describe_update(config: Config, device: torch.device) -> str:
 def require_memory(config: Config, device: torch.device) -> None:
     """Raise `UsageError` before anything is started if the replay buffer will not fit."""
     tasks, capacity = len(config.env.tasks), config.replay.capacity
-    ReplayBuffer.require_memory(tasks, capacity, OBS_SIZE, ACTION_SIZE, device)
+    where = replay_device(config, device)
+    ReplayBuffer.require_memory(tasks, capacity, OBS_SIZE, ACTION_SIZE, where)
+
+
+def replay_device(config: Config, learner: torch.device) -> torch.device:
+    """Where the replay buffer lives: beside the learner if it fits there, else on the CPU."""
+    return ReplayBuffer.choose_device(_replay_bytes(config), learner, free_bytes(learner))
 
 
 def _replay_bytes(config: Config) -> int:

@@ -97,8 +97,9 @@ class HiddenLayer(nn.Module):
         context: Tensor,
         rows: Tensor | None = None,
         dtype: torch.dtype | None = None,
+        selected: Tensor | None = None,
     ) -> Tensor:
-        """`x [..., in]`, `context [..., C]`, `rows` as in `DendriticSegments.forward`.
+        """`x [..., in]`, `context [..., C]`, `rows`, `selected` as in `DendriticSegments.forward`.
 
         `dtype` is that of the feed-forward product, if not float32; all else is float32.
         """
@@ -106,7 +107,7 @@ class HiddenLayer(nn.Module):
         if self.norm is not None:
             y = self.norm(y)
         if self.dendrites is not None:
-            y = self.dendrites(y, context, rows)
+            y = self.dendrites(y, context, rows, selected)
         return relu(y) if self.winners is None else k_winners(y, self.winners)
 
 

@@ -8,6 +8,7 @@ the task index of each sample.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -74,8 +75,18 @@ class Trunk(nn.Module):
             self.layers.append(layer)
             features, input_density = units, layer_density(config, index)
 
+    def selected_segments(self) -> list[Tensor | None]:
+        """What every layer's dendrites say to each task, `[*E, T, 1, units]`; `None` without any."""
+        context = self.context.unsqueeze(-2)  # [*E, T, 1, C]
+        dendrites = [cast(HiddenLayer, layer).dendrites for layer in self.layers]
+        return [None if segments is None else segments.selected(context) for segments in dendrites]
+
     def forward(
-        self, x: Tensor, rows: Tensor | None = None, dtype: torch.dtype | None = None
+        self,
+        x: Tensor,
+        rows: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        selected: list[Tensor | None] | None = None,
     ) -> Tensor:
         """Features of the last hidden layer.
 
@@ -85,6 +96,7 @@ class Trunk(nn.Module):
             dtype: of the products of the second and later layers, if not float32. The first is always
                 float32: bfloat16
                 tells 0.600 m from 0.604 m, not from 0.602 m, and goals differ by less.
+            selected: `self.selected_segments()`, if they are known already; for task-major `x`.
 
         Returns:
             `[*E, T, b, units]`, or `[*E, n, units]`.
@@ -95,10 +107,11 @@ class Trunk(nn.Module):
         if self.stack is not None:
             x = x.expand(self.stack, *x.shape)  # [E, T, b, in]
         if self.concatenates_context:
-            own = context if rows is None else context.index_select(-2, rows)
-            x = torch.cat([x, own.expand(*x.shape[:-1], -1)], dim=-1)
+            task = context if rows is None else context.index_select(-2, rows)
+            x = torch.cat([x, task.expand(*x.shape[:-1], -1)], dim=-1)
         for index, layer in enumerate(self.layers):
-            x = layer(x, context, rows, None if index == 0 else dtype)
+            own = None if selected is None else selected[index]
+            x = layer(x, context, rows, None if index == 0 else dtype, own)
         return x
 
 
@@ -156,13 +169,18 @@ class Actor(_Network):
         self.log_std_bounds = log_std_bounds
 
     def forward(
-        self, obs: Tensor, rows: Tensor | None = None, dtype: torch.dtype | None = None
+        self,
+        obs: Tensor,
+        rows: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        selected: list[Tensor | None] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before squashing, each `[..., action]`, float32.
 
-        `dtype`, here and below, is that of the products between hidden layers (`Trunk.forward`).
+        `dtype`, here and below, is that of the products between hidden layers, `selected` what the
+        dendrites say (`Trunk.forward`).
         """
-        mean, log_std = self.head(self.trunk(obs, rows, dtype)).chunk(2, dim=-1)
+        mean, log_std = self.head(self.trunk(obs, rows, dtype, selected)).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_bounds)
 
     def sample(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 import torch
@@ -22,6 +22,14 @@ class Batch(NamedTuple):
     next_obs: Tensor  # [..., obs] float32, the true successor, never a reset observation
     terminated: Tensor  # [...] bool; truncation is not termination
     rows: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; itself if it is there already."""
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device, non_blocking=True)
+            for name, value in self._asdict().items()
+        }
+        return Batch(**moved)
 
 
 class ReplayBuffer:
@@ -61,6 +69,11 @@ class ReplayBuffer:
     def bytes_needed(num_tasks: int, capacity: int, obs_size: int, action_size: int) -> int:
         """Storage in bytes: float32 features and reward, one byte for `terminated`."""
         return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 1)
+
+    @staticmethod
+    def choose_device(needed: int, learner: torch.device, free: int) -> torch.device:
+        """Where a storage of `needed` bytes goes: to the learner, if that leaves it half of `free`."""
+        return learner if needed <= free // 2 else torch.device("cpu")
 
     @classmethod
     def require_memory(

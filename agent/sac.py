@@ -75,9 +75,11 @@ class SAC(nn.Module):
         )
         self.register_buffer("reward_scale", torch.ones(num_tasks))
         self.to(device)
+        self._selected: tuple[list[int], list[Tensor | None]] | None = None
         self.dtype = resolve_precision(config.precision, device)
-        self._critic_objective = Compiled(self.critic_objective, config.compile)
-        self._actor_objective = Compiled(self.actor_objective, config.compile)
+        self._on_gpu = device.type == "cuda"
+        self._critic_objective = Compiled(self.critic_objective, config.compile, self._on_gpu)
+        self._actor_objective = Compiled(self.actor_objective, config.compile, self._on_gpu)
         adamw = torch.optim.AdamW
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "actor": adamw(
@@ -108,12 +110,15 @@ class SAC(nn.Module):
             Detached tensors: scalar losses, and per task `[T]` the mean Q of the batch, the
             policy's entropy and the temperature.
         """
+        if self._on_gpu:
+            torch.compiler.cudagraph_mark_step_begin()
         temperature = _per_sample(self.log_temperature.detach().exp(), batch.rows)
         critic_loss, q = self._critic_objective(batch, noise[0], temperature)
         self._descend("critic", critic_loss, list(self.critic.parameters()))
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
         policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature)
         self._descend("actor", policy_loss, list(self.actor.parameters()))
+        self._selected = None
         self.critic.requires_grad_(True)
         alpha_loss = self._temperature_objective(log_prob, batch.rows)
         self._descend("temperature", alpha_loss, [self.log_temperature])
@@ -181,11 +186,21 @@ class SAC(nn.Module):
             `[T, N, action]`.
         """
         device = self.log_temperature.device
-        mean, log_std = self.actor(torch.from_numpy(obs).to(device))
+        mean, log_std = self.actor(torch.from_numpy(obs).to(device), selected=self._segments())
         if generator is not None:
             noise = torch.randn(mean.shape, generator=generator).to(device)
             mean = mean + log_std.exp() * noise
         return torch.tanh(mean).cpu().numpy()
+
+    def _segments(self) -> list[Tensor | None]:
+        """What the actor's dendrites say to each task, computed once until its weights change.
+
+        `update` forgets it by itself: the fused optimiser does not count up a tensor's version.
+        """
+        versions = [parameter._version for parameter in self.actor.trunk.parameters()]
+        if self._selected is None or self._selected[0] != versions:
+            self._selected = (versions, self.actor.trunk.selected_segments())
+        return self._selected[1]
 
     def set_reward_scale(self, returns: ReturnScale) -> None:
         """Take over the per-task scale of rewards, if this agent scales them at all."""

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from agent.accumulator import MeanAccumulator, per_task
 from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
 from agent.diagnostics import network_statistics
+from agent.forecast import replay_device
 from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
@@ -67,22 +68,28 @@ class TrainingState:
     @classmethod
     def fresh(cls, config: Config, device: torch.device, envs: MT10VectorEnv) -> TrainingState:
         """The live objects at the start of a run."""
+        replay = replay_device(config, device)
         streams = seed_streams(config.seed)
         tasks, copies = len(config.env.tasks), config.env.copies_per_task
         return cls(
             config=config,
             agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
-            replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, device),
+            replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, replay),
             returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
             envs=envs,
             episodes=EpisodeTracker((tasks, copies)),
             metrics=MeanAccumulator(),
             generators={
                 "exploration": torch_generator(streams["exploration"]),
-                "learning": torch_generator(streams["learning"], device),
+                "learning": torch_generator(streams["learning"], replay),
             },
             counters=Counters(),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the agent lives; the replay buffer may live elsewhere."""
+        return self.agent.log_temperature.device
 
     def pop_metrics(self) -> dict[str, float]:
         """Everything gathered since the last call, by the keys of docs/metrics.md."""
@@ -98,7 +105,7 @@ class TrainingState:
             row |= {key: sum(known) / len(known)} if known else {}
         scales = self.agent.reward_scale.tolist()
         row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
-        return row | network_statistics(self.agent, self.replay.newest(50))
+        return row | network_statistics(self.agent, self.replay.newest(50).to(self.device))
 
     def save(self, folder: Path) -> Path:
         """Write the newest checkpoint into the run's `checkpoints/` and return its path."""

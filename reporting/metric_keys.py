@@ -35,6 +35,7 @@ PATTERNS = (
     "time/gradient_steps_per_second",
     "time/fraction_simulate",
     "time/fraction_act",
+    "time/fraction_sample",
     "time/fraction_learn",
     "time/fraction_evaluate",
     "time/fraction_checkpoint",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECTIONS = ("simulate", "act", "learn", "evaluate", "checkpoint")
+SECTIONS = ("simulate", "act", "sample", "learn", "evaluate", "checkpoint")
 
 
 class Stopwatch:

@@ -178,6 +178,13 @@ def test_bytes_needed_is_the_real_storage(num_tasks, capacity):
     assert ReplayBuffer.bytes_needed(num_tasks, capacity, OBS, ACTION) == real
 
 
+def test_the_storage_goes_to_the_learner_if_it_leaves_half_of_the_memory() -> None:
+    gpu = torch.device("cuda:1")
+    assert ReplayBuffer.choose_device(50, gpu, free=100) == gpu
+    assert ReplayBuffer.choose_device(51, gpu, free=100) == CPU
+    assert ReplayBuffer.choose_device(99, CPU, free=100) == CPU
+
+
 def test_a_million_transitions_take_less_than_360_megabytes():
     # 4 bytes x (39 + 39 + 4 + 1) + 1 = 333 bytes each
     assert ReplayBuffer.bytes_needed(10, 1_000_000, 39, 4) == 333_000_000

@@ -288,6 +288,23 @@ def test_one_update_equals_the_written_out_reference(context, dtype):
                 torch.testing.assert_close(own[key], value, rtol=1e-6, atol=1e-7)
 
 
+def test_acting_follows_the_weights():
+    """What the dendrites say is computed once, and again after an update or a load."""
+    agent, obs = make_agent(dtype=torch.float32), np.ones((TASKS, 2, OBS), np.float32)
+    other = make_agent(dtype=torch.float32, network={"context_density": 0.5})
+    first = agent.act(obs, None)
+    np.testing.assert_array_equal(agent.act(obs, None), first)
+    mean, _ = agent.actor(torch.from_numpy(obs))
+    np.testing.assert_array_equal(torch.tanh(mean).detach().numpy(), first)
+    agent.update(make_batch(torch.float32), make_noise(torch.float32))
+    moved = agent.act(obs, None)
+    mean, _ = agent.actor(torch.from_numpy(obs))
+    np.testing.assert_array_equal(torch.tanh(mean).detach().numpy(), moved)
+    agent.load_state_dict(other.state_dict())
+    np.testing.assert_array_equal(agent.act(obs, None), other.act(obs, None))
+    assert not np.array_equal(first, moved)
+
+
 @pytest.mark.parametrize("critic_loss", ["mse", "hl_gauss"])
 def test_an_update_changes_actor_critic_and_temperatures(critic_loss):
     agent = make_agent(critic_loss)
