@@ -49,11 +49,12 @@ class Compiled:
             self._plain, fullgraph=True, dynamic=False, mode=self._compiler_mode
         )
         try:
-            result = compiled(*arguments)
+            with torch._functorch.config.patch(force_non_lazy_backward_lowering=True):
+                result = compiled(*arguments)  # the backward pass too, so that a failure shows here
         except Exception as error:  # the compiler's exceptions have no common base
             Compiled.failed = True
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"note: not compiled, about half as fast ({reason[0]:.100})", file=sys.stderr)
+            print(f"note: not compiled, so slower ({reason[0]:.100})", file=sys.stderr)
             return self._plain(*arguments)
         self._function = compiled
         seconds = time.perf_counter() - start

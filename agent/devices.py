@@ -1,4 +1,4 @@
-"""Where the learner runs: device and CPU threads."""
+"""Where and how the learner runs: device, CPU threads, memory, precision."""
 
 from __future__ import annotations
 

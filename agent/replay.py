@@ -145,7 +145,9 @@ class ReplayBuffer:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The written part of the rings, and the write position."""
-        state = {name: store[:, : self.size].contiguous() for name, store in self.storage.items()}
+        state = {
+            name: store[:, : self.size].cpu().contiguous() for name, store in self.storage.items()
+        }
         state["position"] = torch.tensor(self.position)
         return state
 

@@ -127,8 +127,8 @@ class SAC(nn.Module):
                 list(self.target_critic.parameters()), list(self.critic.parameters()), self.tau
             )
         return {
-            "losses/critic": critic_loss.detach(),
-            "losses/actor": policy_loss.detach(),
+            "losses/critic": critic_loss.detach().clone(),  # a CUDA graph overwrites its results
+            "losses/actor": policy_loss.detach().clone(),
             "losses/temperature": alpha_loss.detach(),
             "values/q": _per_task(q.mean(dim=0), batch.rows, len(self.log_temperature)),
             "policy/entropy": _per_task(-log_prob, batch.rows, len(self.log_temperature)),
@@ -219,4 +219,5 @@ def _per_task(values: Tensor, rows: Tensor | None, num_tasks: int) -> Tensor:
     if rows is None:
         return values.mean(dim=-1)
     totals = values.new_zeros(num_tasks).index_add(0, rows, values)
-    return totals / torch.bincount(rows, minlength=num_tasks).clamp(min=1)
+    counts = values.new_zeros(num_tasks).index_add(0, rows, torch.ones_like(values))
+    return totals / counts.clamp(min=1)

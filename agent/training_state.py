@@ -68,20 +68,22 @@ class TrainingState:
     @classmethod
     def fresh(cls, config: Config, device: torch.device, envs: MT10VectorEnv) -> TrainingState:
         """The live objects at the start of a run."""
-        replay = replay_device(config, device)
+        storage_device = replay_device(config, device)
         streams = seed_streams(config.seed)
         tasks, copies = len(config.env.tasks), config.env.copies_per_task
         return cls(
             config=config,
             agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
-            replay=ReplayBuffer(tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, replay),
+            replay=ReplayBuffer(
+                tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, storage_device
+            ),
             returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
             envs=envs,
             episodes=EpisodeTracker((tasks, copies)),
             metrics=MeanAccumulator(),
             generators={
                 "exploration": torch_generator(streams["exploration"]),
-                "learning": torch_generator(streams["learning"], replay),
+                "learning": torch_generator(streams["learning"], storage_device),
             },
             counters=Counters(),
         )

@@ -19,17 +19,18 @@ from envs.goals import make_env
 from envs.worker_handle import usable_cores
 
 HORIZON, COPIES = 500, 5
+IN_PROCESS, ASYNCHRONOUS = "in process, 10 environments", "AsyncVectorEnv, 10 environments"
 
 
 def benchmark_envs(quick: bool) -> Result:
     """Episodes of 500 steps with random actions and goals, resets included, everywhere."""
-    rounds, env_steps = (7, 5_000) if quick else (15, 20_000)
+    rounds, env_steps = (7, 5_000) if quick else (15, 10_000)
     goal_lists, cores = make_goal_lists(0), usable_cores()
     counts = sorted({1, cores} | ({2} if cores > 2 else set()))
     with ExitStack() as stack:
         jobs = {
-            "in process, 10 environments": _in_process(goal_lists, env_steps, stack),
-            "AsyncVectorEnv, 10 environments": _asynchronous(env_steps, stack),
+            IN_PROCESS: _in_process(goal_lists, env_steps),
+            ASYNCHRONOUS: _asynchronous(env_steps, stack),
         }
         for workers in counts:
             name = f"ours, {10 * COPIES} environments, {workers} workers"
@@ -38,7 +39,7 @@ def benchmark_envs(quick: bool) -> Result:
             goal_lists, 1, cores, env_steps, stack
         )
         rates = interleave(jobs, rounds)
-    single, asynchronous = rates["in process, 10 environments"], rates[list(jobs)[1]]
+    single, asynchronous = rates[IN_PROCESS], rates[ASYNCHRONOUS]
     best = rates[f"ours, {10 * COPIES} environments, {cores} workers"]
     small = rates[f"ours, 10 environments, {cores} workers"]
     return Result(
@@ -58,7 +59,7 @@ def _actions(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (100, *shape, ACTION_SIZE)).astype(np.float32)
 
 
-def _in_process(goals: GoalLists, env_steps: int, stack: ExitStack) -> Callable[[], float]:
+def _in_process(goals: GoalLists, env_steps: int) -> Callable[[], float]:
     """The simplest thing: a loop over the ten environments, with one BLAS thread."""
     envs = [make_env(task) for task in MT10_TASKS]
     actions, rng, elapsed = _actions((10,)), np.random.default_rng(0), [HORIZON] * 10

@@ -102,5 +102,8 @@ def describe_machine() -> dict[str, str | int]:
         "cores": usable_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy", "mujoco", "metaworld", "gymnasium")},
+        **{
+            name: version(name).split("+")[0]
+            for name in ("torch", "numpy", "mujoco", "metaworld", "gymnasium")
+        },
     }

@@ -22,6 +22,7 @@ _MAY_CHANGE_ON_RESUME = (
     "total_env_steps",
     "device",
     "threads",
+    "compile",
     "env.workers",
     "env.start_method",
     "env.step_timeout_s",

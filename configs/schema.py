@@ -56,7 +56,7 @@ class EnvConfig:
     stagger_episodes: bool = True
     """Shorten the first episode of each copy, so that resets spread over time."""
     workers: PositiveInt | Literal["auto"] = "auto"
-    """Simulator processes while training; auto is the CPU cores that the learner leaves."""
+    """Simulator processes while training; auto is the CPU cores that the learner leaves (all, in evaluations)."""
     start_method: Literal["spawn", "fork", "forkserver"] = "spawn"
     """How worker processes are started."""
     step_timeout_s: Rate = 60.0

@@ -27,7 +27,7 @@ class _Snapshot:
 
 
 class ResetCache:
-    """Resets one simulator to its goals; the second reset to a goal costs a hundredth of the first.
+    """Resets one simulator to its goals; the second reset to a goal costs a fiftieth of the first.
 
     A Meta-World reset simulates 500 MuJoCo steps to bring the hand to its place, 7 to 9 ms, as much as
     27 environment steps. Its outcome depends on the goal alone, not on earlier episodes, so it is kept:

@@ -43,6 +43,17 @@ def run_script(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.
     )
 
 
+def run_module(module: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run `python -m module` in the repository's root and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
 def train(out: Path, *arguments: object) -> subprocess.CompletedProcess:
     """Train into a new run folder; fails the test if the command fails."""
     done = run_script("train_mt10.py", *TINY, "--out", out, *arguments)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from agent.compilation import Compiled
+from agent.diagnostics import network_statistics
 from agent.replay import Batch
 from agent.sac import SAC
 from configs import Config, load_config
@@ -163,7 +164,10 @@ def test_each_objective_is_compiled_once() -> None:
     agent, generator = make_agent(config), torch.Generator().manual_seed(1)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for _ in range(4):
-        agent.update(*make_batch(config, generator))
+        batch, noise = make_batch(config, generator)
+        agent.update(batch, noise)
+        agent.act(batch.obs.numpy(), generator)
+        network_statistics(agent, batch)  # adds hooks to the layers, and takes them away
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2
 
 
@@ -176,6 +180,27 @@ def test_two_fast_runs_are_equal_bit_for_bit() -> None:
             agent.update(*make_batch(config, generator))
     for mine, theirs in zip(*(agent.parameters() for agent in agents), strict=True):
         assert torch.equal(mine, theirs)
+
+
+class _NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
+        return grad * 2 if grad.sum().item() > 0 else grad * 3
+
+
+def test_a_backward_pass_that_cannot_be_compiled_runs_plainly(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compiled, "failed", False)
+    x = torch.ones(3, requires_grad=True)
+    y = Compiled(lambda x: _NoBackward.apply(x).sum(), "auto")(x)
+    assert capsys.readouterr().err.startswith("note: not compiled")
+    (gradient,) = torch.autograd.grad(y, [x])
+    assert gradient.tolist() == [2.0, 2.0, 2.0]
 
 
 def test_a_function_that_cannot_be_compiled_runs_plainly(
