@@ -17,7 +17,7 @@ $(READY): requirements.lock
 train: $(READY) ## install what is needed, train the quick preset, print its report
 	$(BIN)/python train_mt10.py --config quick
 
-test: $(READY) ## lint, type check and the test suite (about 12 minutes on two cores)
+test: $(READY) ## lint, type check and the test suite (about ten minutes on two cores)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
