@@ -42,7 +42,7 @@ def k_winners(x: Tensor, k: int) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """`max(x, 0)`, with the gradient 0 at 0; its derivative is kept out of the compiler's hands."""
-    out: Tensor = _ReLU.apply(x, 0.0)
+    out: Tensor = _ReLU.apply(x)
     return out
 
 
@@ -94,11 +94,14 @@ _winners.register_fake(_like_first)
 _gradient_of_active.register_fake(_like_first)
 
 
-class _Activation(torch.autograd.Function):
-    """What the activations share: the backward pass."""
+class _KWinners(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, k: int) -> Tensor:
+        winners: Tensor = _winners(x, k)
+        return winners
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
         ctx.save_for_backward(output)
 
     @staticmethod
@@ -106,14 +109,16 @@ class _Activation(torch.autograd.Function):
         return _gradient_of_active(grad, ctx.saved_tensors[0]), None
 
 
-class _KWinners(_Activation):
+class _ReLU(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, k: int) -> Tensor:
-        winners: Tensor = _winners(x, k)
-        return winners
+    def forward(x: Tensor) -> Tensor:
+        return torch.relu(x)
 
-
-class _ReLU(_Activation):
     @staticmethod
-    def forward(x: Tensor, threshold: float) -> Tensor:
-        return x.clamp(min=threshold)
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        masked: Tensor = _gradient_of_active(grad, ctx.saved_tensors[0])
+        return masked

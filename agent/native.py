@@ -13,10 +13,8 @@ import tempfile
 from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("kwinners.c")
-_FLAGS = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"),
-    *("-shared", "-fPIC"),
-)
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_OPENMP = ("-fopenmp", "-fopenmp-simd")  # Apple's compiler has the second only: one thread
 
 
 @functools.cache
@@ -25,10 +23,16 @@ def load_kernels() -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         return None
-    try:
-        library = ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    for openmp in _OPENMP:
+        try:
+            return _declared(ctypes.CDLL(str(_built(compiler, openmp))))
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    return None
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """The library with the types of its functions."""
     pointer, size, threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     library.k_winners.argtypes = (pointer, size, size, size, pointer, threads)
     library.gradient_of_active.argtypes = (pointer, pointer, size, pointer, threads)
@@ -36,10 +40,10 @@ def load_kernels() -> ctypes.CDLL | None:
     return library
 
 
-def _built(compiler: str) -> Path:
+def _built(compiler: str, openmp: str) -> Path:
     """The shared library, compiled unless this machine's cache has it."""
     # -march=native code is for one CPU: a cache shared by several machines keeps one file for each.
-    identity = (_SOURCE.read_bytes(), _FLAGS, compiler, platform.node(), platform.machine())
+    identity = (_SOURCE.read_bytes(), _FLAGS, openmp, compiler, platform.node(), platform.machine())
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "active-dendrites-mt10"
     target = cache / f"kwinners-{key}.so"
@@ -47,7 +51,7 @@ def _built(compiler: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             draft = Path(scratch) / "kwinners.so"
-            command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(draft)]
+            command = [compiler, *_FLAGS, openmp, str(_SOURCE), "-o", str(draft)]
             subprocess.run(command, check=True, capture_output=True)
             draft.replace(target)  # atomic: two processes may build at once
     return target

@@ -114,14 +114,14 @@ class SAC(nn.Module):
             torch.compiler.cudagraph_mark_step_begin()
         temperature = _per_sample(self.log_temperature.detach().exp(), batch.rows)
         critic_loss, q = self._critic_objective(batch, noise[0], temperature)
-        self._descend("critic", critic_loss, list(self.critic.parameters()))
+        self._descend("critic", critic_loss)
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
         policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature)
-        self._descend("actor", policy_loss, list(self.actor.parameters()))
+        self._descend("actor", policy_loss)
         self._selected = None
         self.critic.requires_grad_(True)
         alpha_loss = self._temperature_objective(log_prob, batch.rows)
-        self._descend("temperature", alpha_loss, [self.log_temperature])
+        self._descend("temperature", alpha_loss)
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critic.parameters()), list(self.critic.parameters()), self.tau
@@ -166,7 +166,8 @@ class SAC(nn.Module):
         log_temperature = _per_sample(self.log_temperature, rows)
         return temperature_loss(log_temperature, log_prob, self.target_entropy)
 
-    def _descend(self, name: str, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    def _descend(self, name: str, loss: Tensor) -> None:
+        parameters: list[nn.Parameter] = self.optimizers[name].param_groups[0]["params"]
         gradients = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient.contiguous()  # the fused optimiser ignores strides

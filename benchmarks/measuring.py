@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from agent.checkpoint import package_versions
 from envs.worker_handle import usable_cores
 from reporting.report import align_table
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,11 @@ def _table(title: str, spreads: dict[str, Spread]) -> str:
     return align_table(lines + [f"| {name} | {s} | {s.n} |" for name, s in spreads.items()])
 
 
-def interleave(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def interleave(jobs: Mapping[Name, Callable[[], float]], rounds: int) -> dict[Name, list[float]]:
     """Run every job once per round, in turn, after an unmeasured round; what each returned."""
     for job in jobs.values():
         job()
-    measured: dict[str, list[float]] = {name: [] for name in jobs}
+    measured: dict[Name, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
             measured[name].append(job())
@@ -101,9 +104,5 @@ def describe_machine() -> dict[str, str | int]:
         "amx_bf16": int("amx_bf16" in text),
         "cores": usable_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "python": platform.python_version(),
-        **{
-            name: version(name).split("+")[0]
-            for name in ("torch", "numpy", "mujoco", "metaworld", "gymnasium")
-        },
+        **{name: version.split("+")[0] for name, version in package_versions().items()},
     }

@@ -143,18 +143,16 @@ def _measure(group: list[Variant], rounds: int, updates: int) -> dict[Variant, l
             theirs.close()
             stack.callback(process.join)
             stack.callback(pipes[variant].close)  # it ends when it finds no one there
-            receive(variant, pipes[variant])  # one at a time: they compile now
+            _receive(variant, pipes[variant])  # one at a time: they compile now
 
         def run(variant: Variant) -> float:
             pipes[variant].send(updates)
-            return receive(variant, pipes[variant])
+            return _receive(variant, pipes[variant])
 
-        jobs = {str(variant): partial(run, variant) for variant in group}
-        times = interleave(jobs, rounds)
-    return {variant: times[str(variant)] for variant in group}
+        return interleave({variant: partial(run, variant) for variant in group}, rounds)
 
 
-def receive(variant: Variant, pipe: Connection) -> float:
+def _receive(variant: Variant, pipe: Connection) -> float:
     """The next answer of a variant's process."""
     try:
         milliseconds: float = pipe.recv()
@@ -174,7 +172,7 @@ def _serve(pipe: Connection, variant: Variant) -> None:
     agent = SAC(config, OBS_SIZE, ACTION_SIZE, device, generator)
     if variant.kind == "naive":
         make_naive(agent)
-    batches = [_batch(config, generator, device) for _ in range(4)]
+    batches = [random_batch(config, generator, device) for _ in range(4)]
     agent.update(*batches[0])
     pipe.send(0.0)
     while True:
@@ -191,7 +189,10 @@ def _serve(pipe: Connection, variant: Variant) -> None:
         pipe.send(median(milliseconds))
 
 
-def _batch(config: Config, generator: Generator, device: torch.device) -> tuple[Batch, Tensor]:
+def random_batch(
+    config: Config, generator: Generator, device: torch.device
+) -> tuple[Batch, Tensor]:
+    """A batch as the replay buffer would draw it for this configuration, and the update's noise."""
     tasks, n = len(config.env.tasks), config.replay.batch_size
     uniform = config.replay.sampling == "uniform"
     shape = (n,) if uniform else (tasks, n // tasks)
@@ -204,7 +205,7 @@ def _batch(config: Config, generator: Generator, device: torch.device) -> tuple[
         action=2 * uniformly(*shape, ACTION_SIZE) - 1,
         reward=uniformly(*shape),
         next_obs=uniformly(*shape, OBS_SIZE),
-        terminated=torch.zeros(shape, dtype=torch.bool, device=device),
+        terminated=uniformly(*shape) < 0.2,
         rows=(torch.arange(n) % tasks).to(device) if uniform else None,
     )
     return batch, torch.randn(2, *shape, ACTION_SIZE, generator=generator).to(device)

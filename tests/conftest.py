@@ -34,20 +34,14 @@ def goal_lists() -> GoalLists:
 
 def run_script(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     """Run one of the two commands and wait for it."""
+    return run_python(ROOT / script, *arguments, cwd=cwd)
+
+
+def run_python(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run this Python with arguments and wait for it."""
     return subprocess.run(
-        [sys.executable, str(ROOT / script), *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
-def run_module(module: str, *arguments: object) -> subprocess.CompletedProcess:
-    """Run `python -m module` in the repository's root and wait for it."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=240,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_module
+from conftest import ROOT, run_python
 from torch.utils.flop_counter import FlopCounterMode
 
-from agent.replay import Batch
 from agent.sac import SAC
 from benchmarks.costs import Costs, Rates, update_costs
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
+from benchmarks.update import random_batch
 from configs import Config, load_config
 from envs import ACTION_SIZE, OBS_SIZE
 
@@ -40,15 +40,7 @@ def updated(config: Config, naive: bool = False) -> tuple[SAC, dict[str, torch.T
     agent = SAC(config, OBS_SIZE, ACTION_SIZE, torch.device("cpu"), generator)
     if naive:
         make_naive(agent)
-    batch = Batch(
-        obs=torch.rand(SAMPLES, OBS_SIZE, generator=generator),
-        action=torch.rand(SAMPLES, ACTION_SIZE, generator=generator) * 2 - 1,
-        reward=torch.rand(SAMPLES, generator=generator),
-        next_obs=torch.rand(SAMPLES, OBS_SIZE, generator=generator),
-        terminated=torch.rand(SAMPLES, generator=generator) < 0.2,
-        rows=torch.arange(SAMPLES) % TASKS,
-    )
-    return agent, agent.update(batch, torch.randn(2, SAMPLES, ACTION_SIZE, generator=generator))
+    return agent, agent.update(*random_batch(config, generator, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("activation", ["k_winners", "relu"])
@@ -102,7 +94,7 @@ def test_json_has_ratios_machine_and_command(tmp_path: Path) -> None:
     [(("nonsense",), "nonsense"), (("envs", "--json", "no/such/folder/x.json"), "--json")],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], named: str) -> None:
-    done = run_module("benchmarks", *arguments)
+    done = run_python("-m", "benchmarks", *arguments)
     assert done.returncode == 2
     assert named in done.stderr
     assert len(done.stderr.splitlines()) == 1
