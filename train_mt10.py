@@ -125,7 +125,7 @@ class TrainingLoop:
         self.state, self.config, self.counters = state, state.config, state.counters
         self.run, self.log, self.eval_envs, self.signals = run, log, eval_envs, signals
         self.counters.metrics_bytes = log.size
-        self.stopwatch = Stopwatch()
+        self.stopwatch = Stopwatch(self.counters.elapsed_hours)
         self.done_at_last_row = (self.counters.env_steps, self.counters.gradient_steps)
 
     def run_from(self, obs: NDArray[np.float32]) -> None:
@@ -157,10 +157,19 @@ class TrainingLoop:
         self.learn()
         with self.stopwatch.section("simulate"):
             step = state.envs.step_wait()
-        transitions = (obs, actions, step.reward, step.next_obs, step.terminated)
+        transitions = (
+            obs,
+            actions,
+            step.reward,
+            step.next_obs,
+            step.terminated,
+            step.truncated,
+        )
         state.replay.add(*(torch.from_numpy(array) for array in transitions))
+        state.observations.observe(obs)
         state.returns.observe(step.reward, step.done)
         if step.done.any():
+            state.agent.set_observation_scale(state.observations)
             state.agent.set_reward_scale(state.returns)
         for episode in state.episodes.observe(step):
             task = self.config.env.tasks[episode.task]
@@ -191,6 +200,7 @@ class TrainingLoop:
         if counters.vector_steps % training.update_interval_vector_steps:
             return
         generator, replay = state.generators["learning"], self.config.replay
+        state.agent.set_learning_rates(counters.env_steps / self.config.total_env_steps)
         while counters.updates_owed >= 1:
             with self.stopwatch.section("sample"):
                 batch = state.replay.sample(replay.sampling, replay.batch_size, generator)
@@ -219,6 +229,7 @@ class TrainingLoop:
             row |= self.state.pop_metrics() | self.time_since_last_row()
             self.counters.last_log_env_steps = self.counters.env_steps
         if row:
+            self.counters.elapsed_hours = self.stopwatch.elapsed_hours()
             self.log.write(asdict(self.counters), row)
             self.counters.metrics_bytes = self.log.size
         if is_best:

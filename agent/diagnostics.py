@@ -17,9 +17,10 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
 
     The critics' figures are means over the two.
     """
+    obs = agent.scaled(batch.obs)
     inputs = {
-        "actor": (agent.actor, (batch.obs,)),
-        "critic": (agent.critic, (batch.obs, batch.action)),
+        "actor": (agent.actor, (obs,)),
+        "critic": (agent.critic, (obs, batch.action)),
     }
     statistics: dict[str, float] = {}
     for name, (network, arguments) in inputs.items():

@@ -18,9 +18,9 @@ class Batch(NamedTuple):
 
     obs: Tensor  # [..., obs] float32
     action: Tensor  # [..., action] float32, in [-1, 1]
-    reward: Tensor  # [...] float32, raw
-    next_obs: Tensor  # [..., obs] float32, the true successor, never a reset observation
-    terminated: Tensor  # [...] bool; truncation is not termination
+    reward: Tensor  # [...] float32, raw, discounted sum over the n steps taken
+    next_obs: Tensor  # [..., obs] float32, n steps on; the true successor, never a reset's
+    discount: Tensor  # [...] float32, of the value of next_obs: gamma^n, 0 after a termination
     rows: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
 
     def to(self, device: torch.device) -> Batch:
@@ -36,25 +36,39 @@ class ReplayBuffer:
     """One ring of `capacity // num_tasks` transitions per task, written side by side.
 
     All tasks are stepped together, so all rings share one write position and one size. Rewards are
-    stored as the simulator gave them.
+    stored as the simulator gave them; n-step returns are summed when they are sampled.
 
     Args:
         num_tasks: T.
         capacity: transitions over all tasks.
         obs_size, action_size: features.
         device: where the storage lives.
+        discount: gamma.
+        n_step: steps of real reward before the bootstrap (fewer at the end of an episode and
+            at the newest transitions), uncorrected for the policy that took them (Hessel et al.
+            2018, arXiv 1710.02298; in SAC-like agents D'Oro et al. 2023).
 
     Raises:
         UsageError: the storage would not fit into free memory.
     """
 
     def __init__(
-        self, num_tasks: int, capacity: int, obs_size: int, action_size: int, device: torch.device
+        self,
+        num_tasks: int,
+        capacity: int,
+        obs_size: int,
+        action_size: int,
+        device: torch.device,
+        *,
+        discount: float,
+        n_step: int = 1,
     ) -> None:
         self.num_tasks = num_tasks
+        self.discount, self.n_step = discount, n_step
         self.ring = capacity // num_tasks
         self.position = 0
         self.size = 0  # transitions stored per task
+        self.copies = 1  # transitions of each task in one `add`: how far apart successors are
         self.require_memory(num_tasks, capacity, obs_size, action_size, device)
         lead = (num_tasks, self.ring)
         self.storage = {
@@ -63,12 +77,13 @@ class ReplayBuffer:
             "reward": torch.empty(lead, device=device),
             "next_obs": torch.empty(*lead, obs_size, device=device),
             "terminated": torch.empty(lead, dtype=torch.bool, device=device),
+            "truncated": torch.empty(lead, dtype=torch.bool, device=device),
         }
 
     @staticmethod
     def bytes_needed(num_tasks: int, capacity: int, obs_size: int, action_size: int) -> int:
-        """Storage in bytes: float32 features and reward, one byte for `terminated`."""
-        return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 1)
+        """Storage in bytes: float32 features and reward, one byte for either kind of end."""
+        return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 2)
 
     @staticmethod
     def choose_device(needed: int, learner: torch.device, free: int) -> torch.device:
@@ -89,11 +104,28 @@ class ReplayBuffer:
             )
 
     def add(
-        self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor, terminated: Tensor
+        self,
+        obs: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        next_obs: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
     ) -> None:
-        """Store N transitions of every task: `[T, N, obs]`, `[T, N, action]`, `[T, N]`, ..."""
-        rows = dict(obs=obs, action=action, reward=reward, next_obs=next_obs, terminated=terminated)
-        count = obs.shape[1]
+        """Store N transitions of every task: `[T, N, obs]`, `[T, N, action]`, `[T, N]`, ...
+
+        Row i of one call follows row i of the call before, unless an episode ended there; so for
+        n_step > 1 every call must store the same N.
+        """
+        rows = dict(
+            obs=obs,
+            action=action,
+            reward=reward,
+            next_obs=next_obs,
+            terminated=terminated,
+            truncated=truncated,
+        )
+        self.copies = count = obs.shape[1]
         slots = (self.position + torch.arange(count)) % self.ring
         for name, value in rows.items():
             store = self.storage[name]
@@ -128,27 +160,51 @@ class ReplayBuffer:
             self.num_tasks * self.size, (batch_size,), generator=generator, device=generator.device
         )
         rows, columns = draw // self.size, draw % self.size
-        return Batch(**self._gather(rows * self.ring + columns, (batch_size,)), rows=rows)
+        return self._gather(rows, columns)._replace(rows=rows)
 
     def _rows_of_each_task(self, columns: Tensor) -> Batch:
         """Task-major batch of ring positions `columns [T, b]`."""
-        device = self.storage["obs"].device
-        tasks = torch.arange(self.num_tasks, device=device).unsqueeze(1)  # [T, 1]
-        index = (tasks * self.ring + columns.to(device)).flatten()
-        return Batch(**self._gather(index, tuple(columns.shape)), rows=None)
+        columns = columns.to(self.storage["obs"].device)
+        tasks = torch.arange(self.num_tasks, device=columns.device).unsqueeze(1)  # [T, 1]
+        return self._gather(tasks.expand_as(columns), columns)
 
-    def _gather(self, index: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        return {
-            name: store.flatten(0, 1).index_select(0, index).view(*shape, *store.shape[2:])
-            for name, store in self.storage.items()
+    def _gather(self, tasks: Tensor, columns: Tensor) -> Batch:
+        """The transitions at ring positions `columns [...]` of `tasks [...]`, n steps each."""
+        first = (tasks * self.ring + columns).flatten()
+        columns = columns.flatten()
+        newer = (self.position - 1 - columns) % self.ring  # transitions written after this one
+        last, reward = first, self._at("reward", first)
+        discount = torch.full_like(reward, self.discount)
+        goes_on = torch.ones_like(first, dtype=torch.bool)
+        for ahead in range(self.copies, self.n_step * self.copies, self.copies):
+            ended = self._at("terminated", last) | self._at("truncated", last)
+            goes_on = goes_on & ~ended & (newer >= ahead)
+            next_one = first - columns + (columns + ahead) % self.ring
+            last = torch.where(goes_on, next_one, last)
+            longer = reward + discount * self._at("reward", next_one)
+            reward = torch.where(goes_on, longer, reward)
+            discount = torch.where(goes_on, discount * self.discount, discount)
+        values = {
+            "obs": self._at("obs", first),
+            "action": self._at("action", first),
+            "reward": reward,
+            "next_obs": self._at("next_obs", last),
+            "discount": discount * ~self._at("terminated", last),
         }
+        shaped = {
+            name: value.view(*tasks.shape, *value.shape[1:]) for name, value in values.items()
+        }
+        return Batch(**shaped, rows=None)
+
+    def _at(self, name: str, index: Tensor) -> Tensor:
+        return self.storage[name].flatten(0, 1).index_select(0, index)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The written part of the rings, and the write position."""
         state = {
             name: store[:, : self.size].cpu().contiguous() for name, store in self.storage.items()
         }
-        state["position"] = torch.tensor(self.position)
+        state |= {"position": torch.tensor(self.position), "copies": torch.tensor(self.copies)}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -163,7 +219,7 @@ class ReplayBuffer:
                 raise ValueError(f"'{name}' has shape {tuple(state[name].shape)}")
         for name, store in self.storage.items():
             store[:, :size] = state[name]
-        self.size, self.position = size, position
+        self.size, self.position, self.copies = size, position, int(state["copies"])
 
 
 def free_bytes(device: torch.device) -> int:

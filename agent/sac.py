@@ -12,13 +12,17 @@ from torch import Generator, Tensor, nn
 
 from agent.compilation import Compiled
 from agent.devices import resolve_precision
-from agent.losses import actor_loss, td_target, temperature_loss
+from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
+from agent.observations import ObservationScale
 from agent.replay import Batch
 from agent.returns import ReturnScale
 from agent.sizing import matched_network
 from agent.values import make_value
 from configs.schema import Config
+
+# Scaled observations are cut here: an object thrown off the table says no more than one that left.
+_MAX_SPREADS = 10.0
 
 
 class SAC(nn.Module):
@@ -32,6 +36,8 @@ class SAC(nn.Module):
     """
 
     reward_scale: Tensor
+    obs_mean: Tensor
+    obs_spread: Tensor
 
     def __init__(
         self,
@@ -44,12 +50,10 @@ class SAC(nn.Module):
         super().__init__()
         num_tasks, settings = len(config.env.tasks), config.agent
         network = matched_network(config.network, num_tasks, obs_size, action_size, settings)
-        self.discount, self.tau = settings.discount, settings.target_update_rate
+        self.settings = settings
         self.target_entropy = (
             -float(action_size) if settings.target_entropy == "auto" else settings.target_entropy
         )
-        self.scales_rewards = settings.reward_scaling == "per_task_return"
-        self.value_bound = settings.value_bound
         self.value = make_value(settings)
         self.actor = Actor(
             obs_size,
@@ -74,6 +78,8 @@ class SAC(nn.Module):
             torch.full((num_tasks,), math.log(settings.initial_temperature))
         )
         self.register_buffer("reward_scale", torch.ones(num_tasks))
+        self.register_buffer("obs_mean", torch.zeros(num_tasks, obs_size))
+        self.register_buffer("obs_spread", torch.ones(num_tasks, obs_size))
         self.to(device)
         self._selected: tuple[list[int], list[Tensor | None]] | None = None
         self.dtype = resolve_precision(config.precision, device)
@@ -110,13 +116,19 @@ class SAC(nn.Module):
             Detached tensors: scalar losses, and per task `[T]` the mean Q of the batch, the
             policy's entropy and the temperature.
         """
+        batch = batch._replace(
+            obs=self.scaled(batch.obs, batch.rows), next_obs=self.scaled(batch.next_obs, batch.rows)
+        )
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
-        temperature = _per_sample(self.log_temperature.detach().exp(), batch.rows)
+        alpha = self.log_temperature.detach().exp()  # [T]
+        temperature = _per_sample(alpha, batch.rows)
+        inverse = self.settings.actor_task_weights == "inverse_temperature"
+        weight = _per_sample(task_weights(alpha, inverse), batch.rows)
         critic_loss, q = self._critic_objective(batch, noise[0], temperature)
         self._descend("critic", critic_loss)
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
-        policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature)
+        policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature, weight)
         self._descend("actor", policy_loss)
         self._selected = None
         self.critic.requires_grad_(True)
@@ -124,7 +136,9 @@ class SAC(nn.Module):
         self._descend("temperature", alpha_loss)
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.target_critic.parameters()), list(self.critic.parameters()), self.tau
+                list(self.target_critic.parameters()),
+                list(self.critic.parameters()),
+                self.settings.target_update_rate,
             )
         return {
             "losses/critic": critic_loss.detach().clone(),  # a CUDA graph overwrites its results
@@ -147,20 +161,18 @@ class SAC(nn.Module):
                 self.target_critic(batch.next_obs, next_action, batch.rows, self.dtype)
             )
             reward = batch.reward * _per_sample(self.reward_scale, batch.rows)
-            target = td_target(
-                reward, batch.terminated, next_q, next_log_prob, temperature, self.discount
-            )
+            target = td_target(reward, batch.discount, next_q, next_log_prob, temperature)
         raw = self.critic(batch.obs, batch.action, batch.rows, self.dtype)  # [2, ..., output]
         loss = self.value.loss(raw, target).mean(dim=tuple(range(1, target.dim() + 1))).sum()
         return loss, self.value.mean(raw.detach())
 
     def actor_objective(
-        self, batch: Batch, noise: Tensor, temperature: Tensor
+        self, batch: Batch, noise: Tensor, temperature: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The actor's loss, scalar, and the log-probability of its actions without gradient."""
         action, log_prob = self.actor.sample(batch.obs, noise, batch.rows, self.dtype)
         q = self.value.mean(self.critic(batch.obs, action, batch.rows, self.dtype))  # [2, ...]
-        return actor_loss(q, log_prob, temperature), log_prob.detach()
+        return actor_loss(q, log_prob, temperature, weight), log_prob.detach()
 
     def _temperature_objective(self, log_prob: Tensor, rows: Tensor | None) -> Tensor:
         log_temperature = _per_sample(self.log_temperature, rows)
@@ -186,12 +198,22 @@ class SAC(nn.Module):
         Returns:
             `[T, N, action]`.
         """
-        device = self.log_temperature.device
-        mean, log_std = self.actor(torch.from_numpy(obs).to(device), selected=self._segments())
+        scaled = self.scaled(torch.from_numpy(obs).to(self.log_temperature.device))
+        mean, log_std = self.actor(scaled, selected=self._segments())
         if generator is not None:
-            noise = torch.randn(mean.shape, generator=generator).to(device)
+            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
             mean = mean + log_std.exp() * noise
         return torch.tanh(mean).cpu().numpy()
+
+    def scaled(self, obs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Raw observations `[T, n, obs]`, or `[n, obs]` with `rows`, as the networks see them."""
+        if self.settings.observation_scaling == "none":
+            return obs
+        if rows is None:
+            mean, spread = self.obs_mean.unsqueeze(1), self.obs_spread.unsqueeze(1)  # [T, 1, obs]
+        else:
+            mean, spread = self.obs_mean[rows], self.obs_spread[rows]  # [n, obs]
+        return ((obs - mean) / spread).clamp(-_MAX_SPREADS, _MAX_SPREADS)
 
     def _segments(self) -> list[Tensor | None]:
         """What the actor's dendrites say to each task, computed once until its weights change.
@@ -203,10 +225,22 @@ class SAC(nn.Module):
             self._selected = (versions, self.actor.trunk.selected_segments())
         return self._selected[1]
 
+    def set_learning_rates(self, progress: float) -> None:
+        """Those of actor and critics at a fraction of the run: linear, from 1 to the final one."""
+        factor = 1 + progress * (self.settings.final_lr_fraction - 1)
+        self.optimizers["actor"].param_groups[0]["lr"] = factor * self.settings.actor_lr
+        self.optimizers["critic"].param_groups[0]["lr"] = factor * self.settings.critic_lr
+
+    def set_observation_scale(self, statistics: ObservationScale) -> None:
+        """Take over the per-task scale of observations, if this agent scales them at all."""
+        if self.settings.observation_scaling == "per_task":
+            self.obs_mean.copy_(torch.from_numpy(statistics.mean))
+            self.obs_spread.copy_(torch.from_numpy(statistics.spread()))
+
     def set_reward_scale(self, returns: ReturnScale) -> None:
         """Take over the per-task scale of rewards, if this agent scales them at all."""
-        if self.scales_rewards:
-            scale = returns.reward_scale(self.value_bound)
+        if self.settings.reward_scaling == "per_task_return":
+            scale = returns.reward_scale(self.settings.value_bound)
             self.reward_scale.copy_(torch.from_numpy(scale))
 
 

@@ -20,6 +20,7 @@ from agent.accumulator import MeanAccumulator, per_task
 from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
 from agent.diagnostics import network_statistics
 from agent.forecast import replay_device
+from agent.observations import ObservationScale
 from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
@@ -47,6 +48,8 @@ class Counters:
     last_checkpoint_env_steps: int = 0
     best_success_rate: float = -1.0
     """Highest mean success of the evaluations during training; -1 before the first."""
+    elapsed_hours: float = 0.0
+    """Wall-clock until the last row of metrics, evaluations included, pauses not."""
     metrics_bytes: int = 0
     """Length of metrics.csv, so that rows written after a checkpoint are dropped on resume."""
 
@@ -58,6 +61,7 @@ class TrainingState:
     config: Config
     agent: SAC
     replay: ReplayBuffer
+    observations: ObservationScale
     returns: ReturnScale
     envs: MT10VectorEnv
     episodes: EpisodeTracker
@@ -75,8 +79,15 @@ class TrainingState:
             config=config,
             agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
             replay=ReplayBuffer(
-                tasks, config.replay.capacity, OBS_SIZE, ACTION_SIZE, storage_device
+                tasks,
+                config.replay.capacity,
+                OBS_SIZE,
+                ACTION_SIZE,
+                storage_device,
+                discount=config.agent.discount,
+                n_step=config.agent.n_step,
             ),
+            observations=ObservationScale(tasks, OBS_SIZE),
             returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
             envs=envs,
             episodes=EpisodeTracker((tasks, copies)),
@@ -157,8 +168,9 @@ class TrainingState:
                     for key, tensor in loop.items()
                     if key.startswith(f"{prefix}.")
                 }
-                for prefix in ("returns", "episodes", "envs")
+                for prefix in ("observations", "returns", "episodes", "envs")
             }
+            self.observations.load_state_dict(groups["observations"])
             self.returns.load_state_dict(groups["returns"])
             self.episodes.load_state_dict(groups["episodes"])
             self.metrics.load_state_dict(state["metrics"])
@@ -183,6 +195,7 @@ class TrainingState:
 
     def _arrays(self, simulators: dict[str, Any]) -> dict[str, dict[str, NDArray]]:
         return {
+            "observations": self.observations.state_dict(),
             "returns": self.returns.state_dict(),
             "episodes": self.episodes.state_dict(),
             "envs": {key: value for key, value in simulators.items() if key != "generators"},

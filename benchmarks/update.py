@@ -205,7 +205,7 @@ def random_batch(
         action=2 * uniformly(*shape, ACTION_SIZE) - 1,
         reward=uniformly(*shape),
         next_obs=uniformly(*shape, OBS_SIZE),
-        terminated=uniformly(*shape) < 0.2,
+        discount=0.99 * (uniformly(*shape) > 0.2),
         rows=(torch.arange(n) % tasks).to(device) if uniform else None,
     )
     return batch, torch.randn(2, *shape, ACTION_SIZE, generator=generator).to(device)

@@ -86,7 +86,7 @@ class NetworkConfig:
     kind: Literal["dendritic", "mlp"] = "dendritic"
     """dendritic: the task context gates the units; mlp: it is concatenated to the input."""
     match_parameters: bool = True
-    """mlp only: scale the widths to the parameter count of the dendritic network otherwise described."""
+    """mlp, gate_table, single_segment: scale the widths to as many parameters as all segments have."""
     actor_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
     """Units in each hidden layer of the actor."""
     critic_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
@@ -125,12 +125,18 @@ class AgentConfig:
     """Learning rate of the actor (Adam)."""
     critic_lr: Rate = 1e-3
     """Learning rate of the critics (Adam)."""
+    final_lr_fraction: Fraction = 0.1
+    """Learning rates of actor and critics fall linearly to this fraction by total_env_steps."""
     temperature_lr: Rate = 1e-3
     """Learning rate of the log-temperatures (Adam)."""
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.01
     """Decoupled weight decay of actor and critics (AdamW)."""
+    actor_task_weights: Literal["equal", "inverse_temperature"] = "inverse_temperature"
+    """inverse_temperature: each task's actor loss in units of its temperature (agent/losses.py)."""
     discount: Annotated[float, Gt(0), Lt(1)] = 0.99
     """Discount factor gamma per environment step."""
+    n_step: PositiveInt = 3
+    """Steps of real reward in the critics' target, before their own estimate takes over."""
     target_update_rate: Fraction = 0.02
     """Polyak rate tau of the target critics per gradient step."""
     initial_temperature: Rate = 0.003
@@ -145,6 +151,8 @@ class AgentConfig:
     """hl_gauss: bins of the value distribution."""
     value_bound: Rate = 10.0
     """Values are represented on [-bound, bound]; reward scaling maps the largest return to bound."""
+    observation_scaling: Literal["none", "per_task"] = "per_task"
+    """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
     """per_task_return: rewards in units of the task's largest return seen (arXiv 2505.23150)."""
 
@@ -157,7 +165,7 @@ class TrainingConfig:
 
     random_env_steps: Count = 10_000
     """Environment steps with uniformly random actions, and no updates, at the start."""
-    updates_per_vector_step: Rate = 1.0
+    updates_per_vector_step: Rate = 5.0
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""

@@ -10,10 +10,15 @@ SECTIONS = ("simulate", "act", "sample", "learn", "evaluate", "checkpoint")
 
 
 class Stopwatch:
-    """Sums the time of named sections between two readings; what no section claims is `other`."""
+    """Sums the time of named sections between two readings; what no section claims is `other`.
 
-    def __init__(self) -> None:
-        self._started = self._since = time.perf_counter()
+    Args:
+        elapsed_hours: what the run took before it was resumed.
+    """
+
+    def __init__(self, elapsed_hours: float = 0.0) -> None:
+        self._since = time.perf_counter()
+        self._started = self._since - 3600 * elapsed_hours
         self._spent = dict.fromkeys(SECTIONS, 0.0)
 
     @contextmanager
@@ -25,6 +30,10 @@ class Stopwatch:
         finally:
             self._spent[name] += time.perf_counter() - start
 
+    def elapsed_hours(self) -> float:
+        """Wall-clock of the run so far."""
+        return (time.perf_counter() - self._started) / 3600
+
     def read(self, env_steps: int, gradient_steps: int) -> dict[str, float]:
         """The `time/` metrics since the last reading, in which that many steps were made."""
         now = time.perf_counter()
@@ -35,7 +44,7 @@ class Stopwatch:
             "time/gradient_steps_per_second": gradient_steps / working,
             **{f"time/fraction_{name}": spent / span for name, spent in self._spent.items()},
             "time/fraction_other": 1 - sum(self._spent.values()) / span,
-            "time/elapsed_hours": (now - self._started) / 3600,
+            "time/elapsed_hours": self.elapsed_hours(),
         }
         self._since = now
         self._spent = dict.fromkeys(SECTIONS, 0.0)

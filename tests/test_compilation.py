@@ -54,7 +54,7 @@ def make_batch(config: Config, generator: torch.Generator) -> tuple[Batch, torch
         action=torch.rand(*shape, ACTION, generator=generator) * 2 - 1,
         reward=torch.rand(shape, generator=generator),
         next_obs=torch.randn(*shape, OBS, generator=generator),
-        terminated=torch.rand(shape, generator=generator) < 0.2,
+        discount=0.99 * (torch.rand(shape, generator=generator) > 0.2),
         rows=torch.arange(TASKS * PER_TASK) % TASKS if uniform else None,
     )
     return batch, torch.randn(2, *shape, ACTION, generator=generator)
@@ -65,13 +65,14 @@ def objectives(config: Config) -> dict[str, list[torch.Tensor]]:
     agent = make_agent(config)
     batch, noise = make_batch(config, torch.Generator().manual_seed(1))
     results = {}
-    for name, objective, own_noise in (
-        ("critic", agent.critic_objective, noise[0]),
-        ("actor", agent.actor_objective, noise[1]),
+    temperature, weight = torch.full((TASKS, 1), 0.1), torch.linspace(0.5, 2, TASKS).unsqueeze(1)
+    for name, objective, arguments in (
+        ("critic", agent.critic_objective, (noise[0], temperature)),
+        ("actor", agent.actor_objective, (noise[1], temperature, weight)),
     ):
         parameters = list(getattr(agent, name).parameters())
         compiled = Compiled(objective, config.compile)
-        loss, extra = compiled(batch, own_noise, torch.full((TASKS, 1), 0.1))
+        loss, extra = compiled(batch, *arguments)
         gradients = torch.autograd.grad(loss, parameters)
         results[name] = [loss.detach(), extra, *gradients]
     return results

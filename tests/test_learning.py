@@ -22,7 +22,7 @@ def learned_error(config: Config, shuffle_tasks: bool) -> float:
     """
     generator = torch.Generator().manual_seed(0)
     agent = SAC(config, obs_size=2, action_size=1, device=DEVICE, generator=generator)
-    replay = ReplayBuffer(3, 6000, 2, 1, DEVICE)
+    replay = ReplayBuffer(3, 6000, 2, 1, DEVICE, discount=config.agent.discount)
     obs = torch.randn(3, 2000, 2, generator=generator)
     action = torch.rand(3, 2000, 1, generator=generator) * 2 - 1
     reward = -(action - TARGETS.unsqueeze(1)).square().squeeze(-1)
@@ -31,7 +31,8 @@ def learned_error(config: Config, shuffle_tasks: bool) -> float:
         obs, action = obs.flatten(0, 1)[order], action.flatten(0, 1)[order]
         reward = reward.flatten()[order].view(3, 2000)
         obs, action = obs.view(3, 2000, 2), action.view(3, 2000, 1)
-    replay.add(obs, action, reward, obs, torch.ones(3, 2000, dtype=torch.bool))
+    over = torch.ones(3, 2000, dtype=torch.bool)
+    replay.add(obs, action, reward, obs, terminated=over, truncated=~over)
     for _ in range(400):
         batch = replay.sample(config.replay.sampling, config.replay.batch_size, generator)
         noise = torch.randn(2, *batch.action.shape, generator=generator)

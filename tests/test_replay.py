@@ -1,5 +1,7 @@
 """The replay buffer against Python lists, with poisoned storage."""
 
+import math
+
 import psutil
 import pytest
 import torch
@@ -12,6 +14,7 @@ from configs import UsageError, parse_config
 
 CPU = torch.device("cpu")
 OBS, ACTION = 3, 2
+DISCOUNT = 0.75  # its powers are exact
 quick = settings(deadline=None, max_examples=60)
 
 
@@ -19,11 +22,13 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def poisoned(num_tasks, ring):
+def poisoned(num_tasks, ring, n_step=1):
     """An empty buffer in which reading an unwritten row shows."""
-    buffer = ReplayBuffer(num_tasks, num_tasks * ring, OBS, ACTION, CPU)
-    for name, store in buffer.storage.items():
-        if name != "terminated":
+    buffer = ReplayBuffer(
+        num_tasks, num_tasks * ring, OBS, ACTION, CPU, discount=DISCOUNT, n_step=n_step
+    )
+    for store in buffer.storage.values():
+        if store.is_floating_point():
             store.fill_(float("nan"))
     return buffer
 
@@ -37,6 +42,7 @@ def transitions(num_tasks, count, start):
         "reward": -number,
         "next_obs": number.unsqueeze(-1) + torch.tensor([100.0, 200.0, 300.0]),
         "terminated": is_terminated(number),
+        "truncated": torch.zeros_like(number, dtype=torch.bool),
     }
 
 
@@ -67,7 +73,7 @@ def numbers_of(batch):
     assert torch.equal(batch.obs, number.unsqueeze(-1) + torch.tensor([0.0, 0.25, 0.5]))
     assert torch.equal(batch.action, number.unsqueeze(-1) * torch.tensor([1.0, -1.0]))
     assert torch.equal(batch.next_obs, number.unsqueeze(-1) + torch.tensor([100.0, 200.0, 300.0]))
-    assert torch.equal(batch.terminated, is_terminated(number))
+    assert torch.equal(batch.discount, DISCOUNT * ~is_terminated(number))
     return number.long()
 
 
@@ -132,6 +138,78 @@ def test_a_restored_buffer_goes_on_like_the_original(num_tasks, before, after):
         assert torch.equal(one.obs, other.obs)
 
 
+class Streams:
+    """The oracle of n-step returns: every environment's transitions in one Python list."""
+
+    def __init__(self, num_tasks, copies, ring, n_step, seed):
+        self.buffer = poisoned(num_tasks, ring, n_step)
+        self.shape, self.ring, self.n_step = (num_tasks, copies), ring, n_step
+        self.generator = seeded(seed)
+        self.steps = []  # one dict of [T, N] tensors per add
+
+    def add(self):
+        number = 1000.0 * len(self.steps) + torch.arange(math.prod(self.shape)).view(self.shape)
+        ends = torch.rand(2, *self.shape, generator=self.generator) < 0.15
+        self.steps.append(
+            {
+                "obs": number.unsqueeze(-1).expand(-1, -1, OBS),
+                "action": number.unsqueeze(-1).expand(-1, -1, ACTION),
+                "reward": torch.randint(-8, 9, self.shape, generator=self.generator).float(),
+                "next_obs": number.unsqueeze(-1).expand(-1, -1, OBS) + 0.5,
+                "terminated": ends[0],
+                "truncated": ends[1],
+            }
+        )
+        self.buffer.add(**self.steps[-1])
+
+    def expected(self, number):
+        """Reward, next observation and discount of the transition with that number."""
+        time, environment = divmod(int(number), 1000)
+        reward, discount = 0.0, 1.0
+        for step in self.steps[time : time + self.n_step]:
+            own = {name: value.flatten(0, 1)[environment] for name, value in step.items()}
+            reward += discount * own["reward"].item()
+            discount *= DISCOUNT
+            if own["terminated"]:
+                return reward, own["next_obs"][0].item(), 0.0
+            if own["truncated"]:
+                break
+        return reward, own["next_obs"][0].item(), discount
+
+    def check(self, buffer):
+        for batch in (buffer.newest(99), buffer.sample("uniform", 40, seeded(1))):
+            numbers = batch.obs[..., 0].flatten().tolist()
+            assert batch.action[..., 0].flatten().tolist() == numbers
+            found = zip(
+                batch.reward.flatten().tolist(),
+                batch.next_obs[..., 0].flatten().tolist(),
+                batch.discount.flatten().tolist(),
+                strict=True,
+            )
+            assert list(found) == [self.expected(number) for number in numbers]
+
+
+@quick
+@given(
+    num_tasks=st.integers(1, 3),
+    copies=st.integers(1, 3),
+    ring=st.integers(3, 11),  # also such that a ring is no multiple of the copies
+    n_step=st.integers(1, 5),
+    adds=st.integers(1, 14),
+    seed=st.integers(0, 999),
+)
+def test_n_step_transitions_follow_one_environment_to_its_end(
+    num_tasks, copies, ring, n_step, adds, seed
+):
+    streams = Streams(num_tasks, copies, ring, n_step, seed)
+    for _ in range(adds):
+        streams.add()
+    streams.check(streams.buffer)
+    restored = poisoned(num_tasks, ring, n_step)
+    restored.load_state_dict({k: v.clone() for k, v in streams.buffer.state_dict().items()})
+    streams.check(restored)
+
+
 def saved(num_tasks=2, ring=5, count=3):
     model = Model(num_tasks, ring)
     model.add(count)
@@ -154,7 +232,7 @@ def test_load_refuses_another_number_of_tasks():
         poisoned(3, ring=5).load_state_dict(saved(num_tasks=2))
 
 
-@pytest.mark.parametrize("name", ["obs", "action", "reward", "next_obs", "terminated"])
+@pytest.mark.parametrize("name", ["obs", "action", "reward", "next_obs", "terminated", "truncated"])
 def test_load_refuses_a_wrong_shape_and_changes_nothing(name):
     state = saved()
     state[name] = torch.zeros(2, 3, 17)
@@ -173,7 +251,7 @@ def test_load_refuses_a_position_outside_the_ring(position):
 
 @pytest.mark.parametrize(("num_tasks", "capacity"), [(2, 10), (3, 10), (10, 1000)])
 def test_bytes_needed_is_the_real_storage(num_tasks, capacity):
-    buffer = ReplayBuffer(num_tasks, capacity, OBS, ACTION, CPU)
+    buffer = ReplayBuffer(num_tasks, capacity, OBS, ACTION, CPU, discount=0.9)
     real = sum(store.nbytes for store in buffer.storage.values())
     assert ReplayBuffer.bytes_needed(num_tasks, capacity, OBS, ACTION) == real
 
@@ -186,19 +264,19 @@ def test_the_storage_goes_to_the_learner_if_it_leaves_half_of_the_memory() -> No
 
 
 def test_a_million_transitions_take_less_than_360_megabytes():
-    # 4 bytes x (39 + 39 + 4 + 1) + 1 = 333 bytes each
-    assert ReplayBuffer.bytes_needed(10, 1_000_000, 39, 4) == 333_000_000
+    # 4 bytes x (39 + 39 + 4 + 1) + 2 = 334 bytes each
+    assert ReplayBuffer.bytes_needed(10, 1_000_000, 39, 4) == 334_000_000
 
 
 def test_a_capacity_beyond_free_memory_is_refused_by_name():
     too_many = 2 * psutil.virtual_memory().total // 333
     with pytest.raises(UsageError, match=r"replay\.capacity"):
-        ReplayBuffer(10, too_many, 39, 4, CPU)
+        ReplayBuffer(10, too_many, 39, 4, CPU, discount=0.9)
 
 
 def buffer_of(capacity):
     config = parse_config({"replay": {"capacity": capacity}}, source="test")
-    return ReplayBuffer(len(config.env.tasks), config.replay.capacity, 39, 4, CPU)
+    return ReplayBuffer(len(config.env.tasks), config.replay.capacity, 39, 4, CPU, discount=0.9)
 
 
 def test_a_capacity_that_does_not_hold_one_step_of_all_environments_is_refused():

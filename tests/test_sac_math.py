@@ -11,7 +11,7 @@ import torch
 from scipy import integrate, special, stats
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from agent.losses import actor_loss, td_target, temperature_loss
+from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.replay import Batch
 from agent.returns import ReturnScale
 from agent.sac import SAC
@@ -35,11 +35,10 @@ def float64(*values):
 def test_td_target_by_hand():
     target = td_target(
         reward=float64(1.0, 1.0, 2.0),
-        terminated=torch.tensor([False, True, False]),
+        discount=float64(0.9, 0.0, 0.9),  # the second terminated
         next_q=float64([3.0, 3.0, 4.0], [5.0, 5.0, 1.0]),
         next_log_prob=float64(-1.0, -1.0, 0.5),
         temperature=float64(0.5, 0.5, 4.0),
-        discount=0.9,
     )
     # 1 + 0.9 (3 + 0.5); terminated: the reward alone; 2 + 0.9 (1 - 2)
     assert target.tolist() == pytest.approx([4.15, 1.0, 1.1])
@@ -47,8 +46,16 @@ def test_td_target_by_hand():
 
 def test_actor_loss_by_hand():
     q = float64([3.0, 4.0], [5.0, 1.0])
-    loss = actor_loss(q, log_prob=float64(-1.0, 0.5), temperature=float64(0.5, 2.0))
-    assert loss.item() == pytest.approx(((-0.5 - 3) + (1.0 - 1)) / 2)
+    temperature, weight = float64(0.5, 2.0), float64(1.5, 0.5)
+    loss = actor_loss(q, log_prob=float64(-1.0, 0.5), temperature=temperature, weight=weight)
+    assert loss.item() == pytest.approx((1.5 * (-0.5 - 3) + 0.5 * (1.0 - 1)) / 2)
+
+
+def test_task_weights_by_hand():
+    temperature = float64(0.1, 0.2, 0.5)  # inverse: 10, 5, 2
+    assert task_weights(temperature, inverse=False).tolist() == [1, 1, 1]
+    expected = [30 / 17, 15 / 17, 6 / 17]
+    assert task_weights(temperature, inverse=True).tolist() == pytest.approx(expected)
 
 
 def test_temperature_loss_by_hand():
@@ -173,7 +180,7 @@ def make_batch(dtype=torch.float64, seed=1):
         action=torch.tanh(randn(ACTION)),
         reward=randn(),
         next_obs=randn(OBS),
-        terminated=randn() > 0.5,
+        discount=0.9 * (randn() > 0.5).to(dtype),
         rows=None,
     )
 
@@ -206,12 +213,13 @@ def reference_update(agent, batch, noise, lr):
         law = TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform())
         return action, law.log_prob(action).sum(-1)
 
-    def descend(parameters, loss):
+    def descend(parameters, loss, decay=0.01):
         optimizer = torch.optim.Adam(parameters, lr=lr)
         for parameter, gradient in zip(
             parameters, torch.autograd.grad(loss, parameters), strict=True
         ):
             parameter.grad = gradient
+            parameter.data *= 1 - lr * decay
         optimizer.step()
         return [optimizer.state[parameter]["exp_avg"] for parameter in parameters]
 
@@ -225,9 +233,8 @@ def reference_update(agent, batch, noise, lr):
     for t in range(TASKS):
         for b in range(PER_TASK):
             target[t, b] = agent.reward_scale[t] * batch.reward[t, b]
-            if not batch.terminated[t, b]:
-                soft = min(next_q[0, t, b], next_q[1, t, b]) - alpha[t] * next_log_prob[t, b]
-                target[t, b] += agent.discount * soft
+            soft = min(next_q[0, t, b], next_q[1, t, b]) - alpha[t] * next_log_prob[t, b]
+            target[t, b] += batch.discount[t, b] * soft
     target = target.detach()
     q = critic(batch.obs, batch.action)[..., 0]
     critic_loss = ((q[0] - target) ** 2).mean() / 2 + ((q[1] - target) ** 2).mean() / 2
@@ -235,13 +242,14 @@ def reference_update(agent, batch, noise, lr):
 
     action, log_prob = policy(actor, batch.obs, noise[1])
     new_q = critic(batch.obs, action)[..., 0]
-    policy_loss = (alpha[:, None] * log_prob - torch.minimum(new_q[0], new_q[1])).mean()
+    task_loss = (alpha[:, None] * log_prob - torch.minimum(new_q[0], new_q[1])).mean(dim=1)
+    policy_loss = (task_loss / alpha).mean() / (1 / alpha).mean()
     moments["actor"] = descend(list(actor.parameters()), policy_loss)
 
     log_prob = log_prob.detach()
     gap = log_prob + agent.target_entropy
     alpha_loss = -sum(log_alpha[t] * gap[t].sum() for t in range(TASKS)) / gap.numel()
-    moments["temperature"] = descend([log_alpha], alpha_loss)
+    moments["temperature"] = descend([log_alpha], alpha_loss, decay=0)
 
     metrics = {
         "losses/critic": critic_loss,
@@ -456,11 +464,20 @@ def test_critics_learn_a_constant_target(critic_loss):
     agent = make_agent(critic_loss, critic_lr=1e-2)
     batch = make_batch()
     batch = batch._replace(
-        reward=torch.ones_like(batch.reward), terminated=torch.ones_like(batch.terminated)
+        reward=torch.ones_like(batch.reward), discount=torch.zeros_like(batch.discount)
     )
     for step in range(150):
         metrics = agent.update(batch, make_noise(seed=step))
     assert metrics["values/q"].tolist() == pytest.approx([1.0] * TASKS, abs=0.1)
+
+
+def test_learning_rates_fall_linearly_to_their_final_fraction():
+    falling = make_agent(actor_lr=4e-3, critic_lr=8e-3, final_lr_fraction=0.25)
+    falling.set_learning_rates(2 / 3)  # 1 - 2/3 of 3/4
+    half = make_agent(actor_lr=2e-3, critic_lr=4e-3)
+    for agent in (falling, half):
+        agent.update(make_batch(), make_noise())
+    torch.testing.assert_close(falling.state_dict(), half.state_dict(), rtol=1e-9, atol=1e-12)
 
 
 def test_mean_actions_are_the_squashed_mean_and_sampled_ones_repeat_with_the_generator():

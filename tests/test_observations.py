@@ -1,0 +1,105 @@
+"""Per-task observation scaling against numpy over everything seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.observations import MIN_SPREAD, ObservationScale
+from agent.sac import SAC
+from configs import load_config
+
+TASKS, OBS = 3, 4
+
+
+def chunks(counts, seed):
+    """Observations `[T, N, obs]` far from zero, with a feature that never moves."""
+    rng = np.random.default_rng(seed)
+    offset = rng.uniform(-5, 5, (TASKS, 1, OBS))
+    spread = np.array([0.0, 0.05, 1.0, 30.0])
+    return [
+        (offset + spread * rng.standard_normal((TASKS, n, OBS))).astype(np.float32) for n in counts
+    ]
+
+
+def fed(observations):
+    statistics = ObservationScale(TASKS, OBS)
+    for obs in observations:
+        statistics.observe(obs)
+    return statistics
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=20), seed=st.integers(0, 999))
+def test_statistics_are_those_of_everything_seen(counts, seed):
+    observations = chunks(counts, seed)
+    statistics = fed(observations)
+    everything = np.concatenate(observations, axis=1).astype(np.float64)
+    np.testing.assert_allclose(statistics.mean, everything.mean(axis=1), rtol=1e-9)
+    expected = np.maximum(everything.std(axis=1), MIN_SPREAD)
+    np.testing.assert_allclose(statistics.spread(), expected, rtol=1e-6, atol=1e-9)
+    assert (statistics.spread()[:, 0] == MIN_SPREAD).all()
+
+
+def test_before_any_observation_nothing_is_scaled():
+    statistics = ObservationScale(TASKS, OBS)
+    assert (statistics.mean == 0).all()
+    assert (statistics.spread() == 1).all()
+
+
+def test_restored_statistics_go_on_alike():
+    first, second = chunks([5, 7], seed=1)
+    original = fed([first])
+    restored = ObservationScale(TASKS, OBS)
+    restored.load_state_dict({k: v.copy() for k, v in original.state_dict().items()})
+    for statistics in (original, restored):
+        statistics.observe(second)
+    assert np.array_equal(original.mean, restored.mean)
+    assert np.array_equal(original.spread(), restored.spread())
+
+
+def test_load_refuses_another_number_of_tasks():
+    with pytest.raises(ValueError, match="'mean' has shape"):
+        ObservationScale(TASKS, OBS).load_state_dict(ObservationScale(2, OBS).state_dict())
+
+
+def make_agent(scaling):
+    config = load_config("mt10")
+    config = replace(
+        config,
+        compile="never",
+        env=replace(config.env, tasks=config.env.tasks[:TASKS]),
+        network=replace(
+            config.network, actor_hidden=(16,), critic_hidden=(16,), dendritic_layers=(0,)
+        ),
+        agent=replace(config.agent, observation_scaling=scaling),
+    )
+    return SAC(config, OBS, 2, torch.device("cpu"), torch.Generator().manual_seed(0))
+
+
+def test_the_networks_see_each_task_in_its_own_units():
+    observations = chunks([50], seed=3)
+    statistics = fed(observations)
+    agent = make_agent("per_task")
+    agent.set_observation_scale(statistics)
+    obs = torch.from_numpy(observations[0])  # [T, n, obs]
+    scaled = agent.scaled(obs)
+    for task in range(TASKS):
+        by_hand = (obs[task].numpy() - statistics.mean[task]) / statistics.spread()[task]
+        np.testing.assert_allclose(scaled[task], by_hand, rtol=1e-3, atol=1e-3)
+    rows = torch.arange(TASKS).repeat_interleave(50)
+    assert torch.equal(agent.scaled(obs.flatten(0, 1), rows), scaled.flatten(0, 1))
+    assert agent.scaled(obs + 1e6).max() == 10
+    mean, _ = agent.actor(scaled)
+    np.testing.assert_allclose(agent.act(obs.numpy(), None), mean.tanh().detach(), rtol=1e-6)
+
+
+def test_without_scaling_the_networks_see_what_the_simulator_says():
+    observations = chunks([50], seed=3)
+    agent = make_agent("none")
+    agent.set_observation_scale(fed(observations))
+    obs = torch.from_numpy(observations[0])
+    assert torch.equal(agent.scaled(obs), obs)
