@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/installed
 
-.PHONY: help train test lint format lock clean
+.PHONY: help train evaluate results test lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,12 @@ $(READY): requirements.lock
 
 train: $(READY) ## install what is needed, train the quick preset, print its report
 	$(BIN)/python train_mt10.py --config quick
+
+evaluate: $(READY) ## evaluate the trained policy that comes with the project (two minutes)
+	$(BIN)/python evaluate.py
+
+results: $(READY) ## write the figures and tables of the documents anew from docs/results
+	$(BIN)/python -m reporting.results
 
 test: $(READY) ## lint, type check and the test suite (about ten minutes on two cores)
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Success-rate report of a trained agent on Meta-World MT10.
 
+    python evaluate.py                              # the trained policy that comes with the project
     python evaluate.py runs/RUN                     # every goal of every task once
     python evaluate.py runs/RUN/checkpoints/best_*  # the best instead of the newest checkpoint
     python evaluate.py runs/RUN --seed 1000         # on goals it has never seen
@@ -18,7 +19,7 @@ import tyro
 from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint, load_state, package_versions
-from agent.devices import configure_cpu, resolve_device
+from agent.devices import resolve_device
 from agent.evaluation import evaluate_agent
 from agent.sac import SAC
 from agent.seeding import seed_streams, torch_generator
@@ -26,14 +27,23 @@ from agent.training_state import load_agent
 from configs import UsageError, exit_on_usage_error, parse_config
 from configs.command_line import parse_command
 from envs import ACTION_SIZE, OBS_SIZE, MT10VectorEnv, make_goal_lists
-from reporting.report import format_table, make_report, report_facts, write_report
+from reporting.report import (
+    Report,
+    format_table,
+    make_report,
+    read_report,
+    report_facts,
+    write_report,
+)
+
+PRETRAINED = Path(__file__).parent / "pretrained" / "mt10"
 
 
 @dataclass(frozen=True)
 class EvaluateCommand:
     """Evaluate a checkpoint: success rate per task with intervals, returns, steps to success."""
 
-    run_or_checkpoint: Annotated[Path, tyro.conf.Positional]
+    run_or_checkpoint: Annotated[Path, tyro.conf.Positional] = PRETRAINED
     """Run folder (its newest checkpoint) or one checkpoint folder."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the report; default: evaluation/ in the run or checkpoint folder."""
@@ -63,7 +73,6 @@ def main() -> int:
     )
     check_flags(command)
     seed = config.seed if command.seed is None else command.seed
-    configure_cpu(config.threads)  # the same arithmetic as in training
     warn_about_versions(state.get("versions", {}))
 
     agent = SAC(
@@ -103,7 +112,27 @@ def main() -> int:
     out = command.out or command.run_or_checkpoint / "evaluation"
     write_report(report, out)
     print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
+    compare_with_history(report, command.run_or_checkpoint / "report.json")
     return 0
+
+
+def compare_with_history(report: Report, path: Path) -> None:
+    """Say whether these successes are those of the report that came with the policy, if any."""
+    if not path.is_file():
+        return
+    earlier = read_report(path)
+    settings = ("actions", "goals", "episodes_per_goal", "horizon", "seed", "env_steps_trained")
+    if any(earlier[key] != report[key] for key in settings):
+        return  # another evaluation
+    other = [
+        f"{name} {sorted(set(task['failed_goals']) ^ set(earlier['tasks'][name]['failed_goals']))}"
+        for name, task in report["tasks"].items()
+        if task["failed_goals"] != earlier["tasks"][name]["failed_goals"]
+    ]
+    if other:
+        print(f"not the successes of {path}; goals with another outcome: {', '.join(other)}")
+    else:
+        print(f"the same successes, goal by goal, as in {path}")
 
 
 def check_flags(command: EvaluateCommand) -> None:

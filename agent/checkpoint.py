@@ -53,14 +53,7 @@ def save_checkpoint(folder: Path, kind: str, env_steps: int, parts: Parts, state
     for leftover in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
-    for name, tensors in parts.items():
-        path = draft / f"{name}.safetensors"
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-        _flush(path)
-    document = {"format": FORMAT, "versions": package_versions(), **state}
-    (draft / _STATE).write_text(json.dumps(document, indent=1))
-    _flush(draft / _STATE)
-    _flush(draft)
+    write_checkpoint(draft, parts, {"versions": package_versions(), **state})
     if final.exists():  # stopped again before the next step: put the new one in its place
         final.rename(aside)
     draft.rename(final)
@@ -70,6 +63,20 @@ def save_checkpoint(folder: Path, kind: str, env_steps: int, parts: Parts, state
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def write_checkpoint(folder: Path, parts: Parts, state: dict[str, Any]) -> None:
+    """Write the files of a checkpoint into an existing folder, down to the disk.
+
+    `state` is JSON data, with the `package_versions()` the agent was trained with under `versions`.
+    """
+    for name, tensors in parts.items():
+        path = folder / f"{name}.safetensors"
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        _flush(path)
+    (folder / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
+    _flush(folder / _STATE)
+    _flush(folder)
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from numpy.random import SeedSequence
 
 from agent.sac import SAC
@@ -26,13 +27,19 @@ def evaluate_agent(
     """Run the agent on the first `goals` goals of every task.
 
     Neither the agent nor any training stream is touched: sampled actions draw their noise from
-    `seed`, afresh in every call.
+    `seed`, afresh in every call. It uses one CPU thread, so that results do not depend on how many
+    the learner has, and the simulators have the cores.
     """
     generator = torch_generator(seed) if actions == "sample" else None
-    return rollout(
-        envs,
-        lambda obs: agent.act(obs, generator),
-        goals=goals,
-        episodes_per_goal=episodes_per_goal,
-        on_step=on_step,
-    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return rollout(
+            envs,
+            lambda obs: agent.act(obs, generator),
+            goals=goals,
+            episodes_per_goal=episodes_per_goal,
+            on_step=on_step,
+        )
+    finally:
+        torch.set_num_threads(threads)

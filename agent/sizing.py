@@ -1,4 +1,4 @@
-"""Parameter counts from settings alone, and the width that makes a plain MLP an equal opponent."""
+"""Parameter counts from settings alone, and the widths that make networks equal opponents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from agent.sparse_linear import nonzeros_per_row
 from configs.schema import AgentConfig, NetworkConfig
+
+_ONE_SEGMENT = ("single_segment", "gate_table")
 
 
 def count_parameters(
@@ -19,7 +21,7 @@ def count_parameters(
     context_size = num_tasks if config.context == "one_hot" else config.embedding_size
     dendritic = config.kind == "dendritic"
     density = config.weight_density if dendritic else 1.0
-    segments = 1 if config.gating in ("single_segment", "gate_table") else config.num_segments
+    segments = 1 if config.gating in _ONE_SEGMENT else config.num_segments
     segment_density = 1.0 if config.gating == "gate_table" else config.segment_density
     total = 0 if config.context == "one_hot" else num_tasks * config.embedding_size
     features = input_size + (0 if dendritic else context_size)
@@ -35,12 +37,13 @@ def count_parameters(
 def matched_network(
     config: NetworkConfig, num_tasks: int, obs_size: int, action_size: int, agent: AgentConfig
 ) -> NetworkConfig:
-    """The config with an MLP's widths matched to the dendritic network it stands against.
+    """The config with its widths matched to the network with dendrites that it stands against.
 
-    Anything but `kind: mlp` with `match_parameters` is returned unchanged. The opponent is the
-    network the same settings describe with `kind: dendritic`.
+    That is for `match_parameters`, and for an MLP or a gating with one segment per unit; others are
+    returned unchanged. The opponent is the network that the same settings describe with
+    `kind: dendritic` and all of `num_segments`.
     """
-    if config.kind == "dendritic" or not config.match_parameters:
+    if config == _opponent(config) or not config.match_parameters:
         return config
     value_outputs = 1 if agent.critic_loss == "mse" else agent.value_bins
     return replace(
@@ -63,8 +66,7 @@ def _matched_widths(
     output_size: int,
 ) -> tuple[int, ...]:
     """Widths in the proportions of `hidden` whose count is nearest to the dendritic network's."""
-    opponent = replace(config, kind="dendritic")
-    goal = count_parameters(opponent, hidden, num_tasks, input_size, output_size)
+    goal = count_parameters(_opponent(config), hidden, num_tasks, input_size, output_size)
 
     def distance(first: int) -> int:
         return abs(
@@ -81,3 +83,8 @@ def _matched_widths(
         count = count_parameters(config, scaled(middle), num_tasks, input_size, output_size)
         low, high = (middle, high) if count <= goal else (low, middle)
     return scaled(min((low, high), key=distance))
+
+
+def _opponent(config: NetworkConfig) -> NetworkConfig:
+    gating = "abs_max_signed" if config.gating in _ONE_SEGMENT else config.gating
+    return replace(config, kind="dendritic", gating=gating)

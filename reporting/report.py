@@ -11,6 +11,7 @@ import numpy as np
 
 from agent.accumulator import per_task
 from agent.checkpoint import package_versions
+from configs.errors import UsageError
 from configs.schema import Config, EvaluationConfig
 from envs.rollout import EpisodeResults
 from reporting.statistics import mean_success_interval, wilson_interval
@@ -148,6 +149,21 @@ def write_report(report: Report, folder: Path) -> None:
                 {"task": name, **task, "success_rate_low": low, "success_rate_high": high}
             )
     (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
+
+
+def read_report(path: Path) -> Report:
+    """The contents of a report.json.
+
+    Raises:
+        UsageError: not a report, or of another version.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {report['schema_version']}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path}: not a report of this version ({error})") from error
+    return report
 
 
 def _markdown(report: Report) -> str:

@@ -15,6 +15,13 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """Student's t interval of the mean over training runs `[n]`, n of at least 2."""
+    spread = stats.sem(values)
+    low, high = stats.t.interval(confidence, len(values) - 1, values.mean(), spread or 1e-12)
+    return float(low), float(high)
+
+
 def mean_success_interval(
     success: NDArray[np.bool_], seed: int = 0, confidence: float = 0.95
 ) -> Interval:

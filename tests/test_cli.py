@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import TINY, run_script, train
+from conftest import TINY, run_python, run_script, train
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -76,6 +77,36 @@ def test_evaluate_repeats_the_report_of_training(smoke: tuple[Path, str], tmp_pa
     assert "| **mean**" in done.stdout
 
 
+def test_an_exported_policy_evaluates_like_its_run(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "policy"
+    done = run_python("-m", "agent.export", smoke[0], "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {
+        *("agent.safetensors", "state.json", "config.yaml", "metrics.csv"),
+        *("report.json", "report.csv", "report.md"),
+    }
+    done = run_script("evaluate.py", out, "--goals", 2)
+    assert done.returncode == 0, done.stderr
+    assert f"the same successes, goal by goal, as in {out}/report.json" in done.stdout
+
+    shipped = json.loads((out / "report.json").read_text())
+    failed = shipped["tasks"]["reach-v3"]["failed_goals"]
+    shipped["tasks"]["reach-v3"]["failed_goals"] = sorted({0, 1} - set(failed))
+    (out / "report.json").write_text(json.dumps(shipped))
+    done = run_script("evaluate.py", out, "--goals", 2)
+    assert "goals with another outcome: reach-v3 [0, 1]" in done.stdout
+    (out / "report.json").write_text("[]")
+    expect_error("evaluate.py", out, "--goals", 2, says="not a report of this version")
+
+    expect_error("-m", "agent.export", smoke[0], "--out", out, says="exists already")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    newest = find_checkpoint(smoke[0])
+    shutil.copytree(newest, tmp_path / "run" / "checkpoints" / newest.name)
+    unfinished = ("-m", "agent.export", tmp_path / "run", "--out", tmp_path / "other")
+    expect_error(*unfinished, says="no config.yaml in it; export a finished run")
+    assert not (tmp_path / "other").exists()
+
+
 def test_evaluate_samples_actions_and_uses_other_goals(
     smoke: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -116,7 +147,7 @@ def test_help_describes_every_setting() -> None:
 
 def expect_error(script: str, *arguments: object, says: str) -> None:
     """Exit code 2 and exactly one line on stderr."""
-    done = run_script(script, *arguments)
+    done = run_script(script, *arguments) if script != "-m" else run_python(script, *arguments)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert done.stderr.startswith("error: ")

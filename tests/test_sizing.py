@@ -134,6 +134,21 @@ def test_matched_mlp_is_within_one_percent(preset):
         assert mlp == pytest.approx(dendritic, rel=0.01)
 
 
+@pytest.mark.parametrize("gating", ["gate_table", "single_segment"])
+def test_one_segment_per_unit_is_matched_to_all_segments(gating):
+    config = load_config("mt10")
+    few = replace(config.network, gating=gating)
+    matched = matched_network(few, 10, OBS_SIZE, ACTION_SIZE, config.agent)
+    for name, size in (
+        ("actor_hidden", (OBS_SIZE, 2 * ACTION_SIZE)),
+        ("critic_hidden", (OBS_SIZE + ACTION_SIZE, config.agent.value_bins)),
+    ):
+        goal = count_parameters(config.network, getattr(config.network, name), 10, *size)
+        assert count_parameters(few, getattr(few, name), 10, *size) < 0.8 * goal
+        count = count_parameters(matched, getattr(matched, name), 10, *size)
+        assert count == pytest.approx(goal, rel=0.01)
+
+
 def test_matched_mlp_of_the_paper_has_the_width_worked_out_in_the_spec():
     config = load_config("paper")
     mlp = matched_network(

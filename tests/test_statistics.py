@@ -11,7 +11,7 @@ from scipy import stats
 from configs import load_config
 from envs.rollout import EpisodeResults
 from reporting.report import evaluation_metrics, make_report, report_facts, write_report
-from reporting.statistics import mean_success_interval, wilson_interval
+from reporting.statistics import mean_interval, mean_success_interval, wilson_interval
 
 # --- Wilson ----------------------------------------------------------------------------------
 
@@ -63,6 +63,13 @@ def test_wilson_interval_covers_the_truth_by_exact_binomial_summation():
 
 
 # --- mean over tasks -------------------------------------------------------------------------
+
+
+def test_mean_interval_by_hand():
+    # mean 0.8, sample standard deviation 0.1, t(2, 0.975) = 4.3027
+    low, high = mean_interval(np.array([0.7, 0.8, 0.9]))
+    assert (low, high) == pytest.approx((0.8 - 0.24842, 0.8 + 0.24842), abs=1e-4)
+    assert mean_interval(np.array([0.5, 0.5])) == pytest.approx((0.5, 0.5))
 
 
 def test_mean_success_interval_covers_the_truth_in_simulation():

@@ -1,0 +1,189 @@
+"""The figures and tables of the documents, from the files in docs/results/.
+
+    python -m reporting.results
+
+A run's files are its metrics.csv and report.json, copied there as NAME-seedN.csv and .json. A table stands in
+a document between `<!-- table NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import MT10_TASKS
+from reporting.figures import draw_mt10
+from reporting.plots import read_curves
+from reporting.report import Report, align_table, read_report
+from reporting.statistics import mean_interval
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+DOCUMENTS = ("README.md", "docs/results.md")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run's committed results."""
+
+    seed: int
+    env_steps: NDArray[np.int64]  # [k] of the evaluations during training
+    hours: NDArray[np.float64]  # [k] wall-clock, evaluations included
+    success: NDArray[np.float64]  # [k] mean over tasks
+    report: Report  # report.json: every goal, at the end
+    gradient_steps: int
+
+
+def read_runs(name: str) -> list[Run]:
+    """The runs `NAME-seed*.csv` with their reports, by seed."""
+    runs = []
+    for path in sorted(RESULTS.glob(f"{name}-seed*.csv")):
+        points = read_curves(path)[""]
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        hours = {int(row["env_steps"]): float(row["time/elapsed_hours"] or "nan") for row in rows}
+        runs.append(
+            Run(
+                seed=int(path.stem.rpartition("seed")[2]),
+                env_steps=np.array([steps for steps, _ in points]),
+                hours=np.array([hours[steps] for steps, _ in points]),
+                success=np.array([rate for _, rate in points]),
+                report=read_report(path.with_suffix(".json")),
+                gradient_steps=int(rows[-1]["gradient_steps"]),
+            )
+        )
+    return runs
+
+
+def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Environment steps `[k]` and success `[runs, k]` of the published networks."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    path = RESULTS / "published" / "active_dendrites_mt10_curves.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            by_step = curves.setdefault(row["network"], {})
+            by_step.setdefault(int(row["env_steps"]), []).append(float(row["success_rate"]))
+    return {
+        network: (np.array(list(by_step)), np.array(list(by_step.values())).T)
+        for network, by_step in curves.items()
+    }
+
+
+def read_published_tasks() -> dict[str, dict[str, float]]:
+    """Mean success of each published network by task, without the version of the task's name."""
+    values: dict[str, dict[str, list[float]]] = {}
+    path = RESULTS / "published" / "active_dendrites_mt10_per_task.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            by_task = values.setdefault(row["network"], {})
+            task = row["task"].removesuffix("-v2")
+            by_task.setdefault(task, []).append(float(row["success_rate_last_10_evaluations"]))
+    return {
+        network: {task: float(np.mean(rates)) for task, rates in by_task.items()}
+        for network, by_task in values.items()
+    }
+
+
+def runs_table(runs: list[Run]) -> str:
+    """What each run took and reached."""
+    lines = [
+        "| seed | environment steps | gradient steps | hours | success, 50 goals per task | interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        low, high = run.report["mean_success_rate_ci95"]
+        lines.append(
+            f"| {run.seed} | {run.report['env_steps_trained']:,} | {run.gradient_steps:,} | "
+            f"{run.hours[-1]:.2f} | {run.report['mean_success_rate']:.1%} | {low:.1%} - {high:.1%} |"
+        )
+    means = np.array([run.report["mean_success_rate"] for run in runs])
+    if len(means) > 1:
+        low, high = mean_interval(means)
+        lines.append(f"| **mean** | | | | **{means.mean():.1%}** | {low:.1%} - {high:.1%} |")
+    return align_table(lines)
+
+
+def tasks_table(runs: list[Run]) -> str:
+    """Success of every task and run, beside the published figures."""
+    published = read_published_tasks()
+    seeds = " | ".join(f"seed {run.seed}" for run in runs)
+    lines = [
+        f"| task | {seeds} | published dendrites | published MLP |",
+        "|---" * (len(runs) + 3) + "|",
+    ]
+    for task in MT10_TASKS:
+        own = " | ".join(f"{run.report['tasks'][task]['success_rate']:.0%}" for run in runs)
+        name = task.removesuffix("-v3")
+        others = " | ".join(
+            f"{published[network][name]:.0%}" for network in ("active_dendrites", "mlp")
+        )
+        lines.append(f"| {name} | {own} | {others} |")
+    return align_table(lines)
+
+
+def tuning_table() -> str:
+    """Training success of short runs (tuning.csv) after about as many gradient steps."""
+    curves: dict[str, dict[int, float]] = {}
+    with (RESULTS / "tuning.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            by_step = curves.setdefault(row["change"], {})
+            by_step[int(row["gradient_steps"])] = float(row["train_success_rate"])
+    columns = (3_000, 5_400, 7_800, 11_400, 16_200)
+    lines = [
+        f"| change | {' | '.join(f'{c:,}' for c in columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for change, by_step in curves.items():
+        cells = []
+        for column in columns:
+            # Rows are 1,200 gradient steps apart: this one and the two before it.
+            near = [rate for steps, rate in by_step.items() if -3_000 < steps - column <= 10]
+            cells.append(f"{np.mean(near):.0%}" if max(by_step) >= column - 10 else "")
+        lines.append(f"| {change} | {' | '.join(cells)} |")
+    return align_table(lines)
+
+
+def insert_tables(text: str, tables: dict[str, str]) -> str:
+    """The document with every `<!-- table NAME -->` filled in.
+
+    Raises:
+        KeyError: a marker names a table that there is not.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- table {match[1]} -->\n\n{tables[match[1]]}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table (\S+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def make_tables() -> dict[str, str]:
+    """Every table, by the name in its marker."""
+    tables: dict[str, str] = {}
+    for name in ("quick", "mt10"):
+        runs = read_runs(name)
+        tables |= {f"{name}-runs": runs_table(runs), f"{name}-tasks": tasks_table(runs)}
+    return tables | {"tuning": tuning_table()}
+
+
+def main() -> None:
+    """Write the figures, and the tables into the documents."""
+    images = ROOT / "docs" / "images"
+    draw_mt10(
+        [(run.seed, run.env_steps, run.hours, run.success) for run in read_runs("mt10")],
+        read_published(),
+        images / "mt10.png",
+    )
+    tables = make_tables()
+    for name in DOCUMENTS:
+        path = ROOT / name
+        path.write_text(insert_tables(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
