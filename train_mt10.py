@@ -166,6 +166,7 @@ class TrainingLoop:
             step.truncated,
         )
         state.replay.add(*(torch.from_numpy(array) for array in transitions))
+        state.exploration.forget(step.done)
         state.observations.observe(obs)
         state.returns.observe(step.reward, step.done)
         if step.done.any():
@@ -189,7 +190,7 @@ class TrainingLoop:
         generator = self.state.generators["exploration"]
         if self.counters.env_steps < self.config.training.random_env_steps:
             return (2 * torch.rand(*obs.shape[:2], ACTION_SIZE, generator=generator) - 1).numpy()
-        return self.state.agent.act(obs, generator)
+        return self.state.agent.act(obs, self.state.exploration.next(generator))
 
     def learn(self) -> None:
         """The gradient steps that are due after the vector steps so far."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from agent.sac import SAC
 from agent.seeding import torch_generator
+from envs.goals import ACTION_SIZE
 from envs.rollout import EpisodeResults, rollout
 from envs.vector import MT10VectorEnv
 
@@ -31,12 +34,19 @@ def evaluate_agent(
     the learner has, and the simulators have the cores.
     """
     generator = torch_generator(seed) if actions == "sample" else None
+
+    def act(obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        shape = (*obs.shape[:2], ACTION_SIZE)
+        return agent.act(
+            obs, None if generator is None else torch.randn(shape, generator=generator)
+        )
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return rollout(
             envs,
-            lambda obs: agent.act(obs, generator),
+            act,
             goals=goals,
             episodes_per_goal=episodes_per_goal,
             on_step=on_step,

@@ -188,21 +188,20 @@ class SAC(nn.Module):
             parameter.grad = None
 
     @torch.no_grad()
-    def act(self, obs: NDArray[np.float32], generator: Generator | None) -> NDArray[np.float32]:
+    def act(self, obs: NDArray[np.float32], noise: Tensor | None) -> NDArray[np.float32]:
         """Actions in [-1, 1] for task-major observations.
 
         Args:
             obs: `[T, N, obs]`.
-            generator: CPU generator of the exploration noise, or `None` for the policy's mean.
+            noise: `[T, N, action]` standard normal, or `None` for the policy's mean.
 
         Returns:
             `[T, N, action]`.
         """
         scaled = self.scaled(torch.from_numpy(obs).to(self.log_temperature.device))
         mean, log_std = self.actor(scaled, selected=self._segments())
-        if generator is not None:
-            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-            mean = mean + log_std.exp() * noise
+        if noise is not None:
+            mean = mean + log_std.exp() * noise.to(mean.device)
         return torch.tanh(mean).cpu().numpy()
 
     def scaled(self, obs: Tensor, rows: Tensor | None = None) -> Tensor:

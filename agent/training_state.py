@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from agent.accumulator import MeanAccumulator, per_task
 from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
 from agent.diagnostics import network_statistics
+from agent.exploration import ExplorationNoise
 from agent.forecast import replay_device
 from agent.observations import ObservationScale
 from agent.replay import ReplayBuffer
@@ -61,6 +62,7 @@ class TrainingState:
     config: Config
     agent: SAC
     replay: ReplayBuffer
+    exploration: ExplorationNoise
     observations: ObservationScale
     returns: ReturnScale
     envs: MT10VectorEnv
@@ -86,6 +88,9 @@ class TrainingState:
                 storage_device,
                 discount=config.agent.discount,
                 n_step=config.agent.n_step,
+            ),
+            exploration=ExplorationNoise(
+                (tasks, copies, ACTION_SIZE), config.agent.noise_correlation
             ),
             observations=ObservationScale(tasks, OBS_SIZE),
             returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
@@ -168,8 +173,9 @@ class TrainingState:
                     for key, tensor in loop.items()
                     if key.startswith(f"{prefix}.")
                 }
-                for prefix in ("observations", "returns", "episodes", "envs")
+                for prefix in ("exploration", "observations", "returns", "episodes", "envs")
             }
+            self.exploration.load_state_dict(groups["exploration"])
             self.observations.load_state_dict(groups["observations"])
             self.returns.load_state_dict(groups["returns"])
             self.episodes.load_state_dict(groups["episodes"])
@@ -195,6 +201,7 @@ class TrainingState:
 
     def _arrays(self, simulators: dict[str, Any]) -> dict[str, dict[str, NDArray]]:
         return {
+            "exploration": self.exploration.state_dict(),
             "observations": self.observations.state_dict(),
             "returns": self.returns.state_dict(),
             "episodes": self.episodes.state_dict(),

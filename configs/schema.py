@@ -153,6 +153,8 @@ class AgentConfig:
     """Values are represented on [-bound, bound]; reward scaling maps the largest return to bound."""
     observation_scaling: Literal["none", "per_task"] = "per_task"
     """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
+    noise_correlation: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
     """per_task_return: rewards in units of the task's largest return seen (arXiv 2505.23150)."""
 

@@ -167,7 +167,7 @@ def test_each_objective_is_compiled_once() -> None:
     for _ in range(4):
         batch, noise = make_batch(config, generator)
         agent.update(batch, noise)
-        agent.act(batch.obs.numpy(), generator)
+        agent.act(batch.obs.numpy(), noise[0])
         network_statistics(agent, batch)  # adds hooks to the layers, and takes them away
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2
 

@@ -480,14 +480,14 @@ def test_learning_rates_fall_linearly_to_their_final_fraction():
     torch.testing.assert_close(falling.state_dict(), half.state_dict(), rtol=1e-9, atol=1e-12)
 
 
-def test_mean_actions_are_the_squashed_mean_and_sampled_ones_repeat_with_the_generator():
+def test_mean_actions_are_the_squashed_mean_and_sampled_ones_follow_the_noise():
     agent = make_agent(dtype=torch.float32)
     obs = make_batch(torch.float32).obs.numpy()
     mean, log_std = agent.actor(torch.from_numpy(obs))
     np.testing.assert_allclose(agent.act(obs, None), mean.tanh().detach().numpy(), rtol=1e-6)
-    sampled = agent.act(obs, seeded(6))
     noise = torch.randn(mean.shape, generator=seeded(6))
+    sampled = agent.act(obs, noise)
     expected = torch.tanh(mean + log_std.exp() * noise).detach().numpy()
     np.testing.assert_allclose(sampled, expected, rtol=1e-5, atol=1e-6)
     assert (np.abs(sampled) <= 1).all()
-    assert np.array_equal(sampled, agent.act(obs, seeded(6)))
+    assert np.array_equal(sampled, agent.act(obs, noise))
