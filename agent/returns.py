@@ -1,8 +1,12 @@
-"""Per-task return scaling: the largest return each task has shown sets the unit of its rewards.
+"""Per-task return scaling: the returns that a task shows set the unit of its rewards.
 
-Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards when they are sampled, so
-that stored rewards never go stale. BRC adds the entropy bonus to the
+Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards by the task's largest return
+when they are sampled, so that stored rewards never go stale. BRC adds the entropy bonus to the
 largest return; at our temperatures it is under a percent of it and left out.
+
+Ours: the unit is at most twice the usual return. A single lucky success has thirty times the return
+of all that the agent can do yet; in that unit, the reward for coming closer to the object would be
+smaller than a bin of the critic. Values above the bound are clamped until success is usual.
 """
 
 from __future__ import annotations
@@ -11,9 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+# Share of the newest episode in the usual return: a memory of some 50 episodes.
+_NEWEST_SHARE = 0.02
+
 
 class ReturnScale:
-    """Tracks the largest discounted return of each task over finished episodes.
+    """Tracks the largest and the usual discounted return of each task over finished episodes.
+
+    An episode's return is the largest of its steps' returns, by size; the usual one is the running
+    mean of that.
 
     The critic bootstraps through time limits, so an episode's returns are continued past its last
     step as if its last reward went on for ever: G_h = r_h / (1 - gamma). A solved Meta-World task
@@ -29,6 +39,7 @@ class ReturnScale:
     def __init__(self, num_tasks: int, copies: int, horizon: int, discount: float) -> None:
         self.discount = discount
         self.largest = np.zeros(num_tasks)  # [T] float64
+        self.usual = np.zeros(num_tasks)  # [T] float64
         self._rewards = np.zeros((num_tasks, copies, horizon), np.float32)
         self._length = np.zeros((num_tasks, copies), np.int64)
 
@@ -39,18 +50,29 @@ class ReturnScale:
         self._length += 1
         for t, n in zip(*np.nonzero(done), strict=True):
             rewards = self._rewards[t, n, : self._length[t, n]]
-            returns = discounted_returns(rewards, self.discount)
-            self.largest[t] = max(self.largest[t], np.abs(returns).max())
+            newest = np.abs(discounted_returns(rewards, self.discount)).max()
+            self.largest[t] = max(self.largest[t], newest)
+            share = _NEWEST_SHARE if self.usual[t] > 0 else 1.0
+            self.usual[t] += share * (newest - self.usual[t])
         self._length[done] = 0
 
     def reward_scale(self, value_bound: float) -> NDArray[np.float32]:
-        """Factor `[T]` that maps the largest return to `value_bound`; 1 before any episode."""
+        """Factor `[T]` that maps the largest return, or twice the usual one, to `value_bound`.
+
+        1 before any episode.
+        """
         known = self.largest > 0
-        return np.where(known, value_bound / np.where(known, self.largest, 1), 1).astype(np.float32)
+        unit = np.where(known, np.minimum(self.largest, 2 * self.usual), 1)
+        return np.where(known, value_bound / unit, 1).astype(np.float32)
 
     def state_dict(self) -> dict[str, NDArray]:
         """Everything needed to go on, mid-episode too."""
-        return {"largest": self.largest, "rewards": self._rewards, "length": self._length}
+        return {
+            "largest": self.largest,
+            "usual": self.usual,
+            "rewards": self._rewards,
+            "length": self._length,
+        }
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
         """Restore `state_dict()`; raises `ValueError` on other shapes."""

@@ -125,12 +125,29 @@ def test_reward_scale_maps_the_largest_return_to_the_bound():
     scale = ReturnScale(2, copies=1, horizon=9, discount=0.9)
     episode = [0.5, 7.0, 1.0, 2.0]
     observe_one(scale, *episode)
-    observe_one(scale, 0.1)  # a smaller one later changes nothing
+    observe_one(scale, 2.0)  # a smaller one later changes nothing, while it is no less than half
     factor = scale.reward_scale(10.0)
     assert factor.dtype == np.float32
     scaled = naive_returns([r * float(factor[0]) for r in episode], 0.9)
     assert max(map(abs, scaled)) == pytest.approx(10.0, rel=1e-6)
     assert factor[1] == 1
+
+
+def test_a_single_lucky_return_counts_no_more_than_twice_the_usual_one():
+    scale = ReturnScale(2, copies=1, horizon=1, discount=0.5)  # return: twice the reward
+    for _ in range(5):
+        observe_one(scale, 1.0)
+    observe_one(scale, 100.0)
+    assert scale.largest[0] == 200
+    usual = 0.98 * 2 + 0.02 * 200
+    assert scale.usual[0] == pytest.approx(usual)
+    assert scale.reward_scale(10.0)[0] == pytest.approx(10 / (2 * usual))
+    for _ in range(200):
+        observe_one(scale, 100.0)
+    assert scale.reward_scale(10.0)[0] == pytest.approx(10 / 200)  # it is usual now
+    observe_one(scale, 0.0, task=1)
+    observe_one(scale, 3.0, task=1)  # the first return that is not zero counts in full
+    assert scale.usual[1] == 6
 
 
 def test_reward_scale_of_a_task_that_only_saw_zeros_is_one():
@@ -152,6 +169,7 @@ def test_restored_mid_episode_it_goes_on_like_the_original(seed, stop):
         if index >= stop:
             restored.observe(reward, done)
             assert restored.largest.tolist() == original.largest.tolist()
+            assert restored.usual.tolist() == original.usual.tolist()
 
 
 @pytest.mark.parametrize("settings", [(3, 3, 6), (2, 2, 6), (2, 3, 5)], ids=str)
