@@ -134,20 +134,24 @@ def test_reward_scale_maps_the_largest_return_to_the_bound():
 
 
 def test_a_single_lucky_return_counts_no_more_than_twice_the_usual_one():
-    scale = ReturnScale(2, copies=1, horizon=1, discount=0.5)  # return: twice the reward
+    scale = ReturnScale(1, copies=1, horizon=1, discount=0.5)  # return: twice the reward
     for _ in range(5):
-        observe_one(scale, 1.0)
-    observe_one(scale, 100.0)
+        observe_one(scale, 1.0, tasks=1)
+    observe_one(scale, 100.0, tasks=1)
     assert scale.largest[0] == 200
     usual = 0.98 * 2 + 0.02 * 200
     assert scale.usual[0] == pytest.approx(usual)
     assert scale.reward_scale(10.0)[0] == pytest.approx(10 / (2 * usual))
     for _ in range(200):
-        observe_one(scale, 100.0)
+        observe_one(scale, 100.0, tasks=1)
     assert scale.reward_scale(10.0)[0] == pytest.approx(10 / 200)  # it is usual now
-    observe_one(scale, 0.0, task=1)
-    observe_one(scale, 3.0, task=1)  # the first return that is not zero counts in full
-    assert scale.usual[1] == 6
+
+
+def test_the_first_return_that_is_not_zero_is_the_usual_one():
+    scale = ReturnScale(1, copies=1, horizon=1, discount=0.5)
+    observe_one(scale, 0.0, tasks=1)
+    observe_one(scale, 3.0, tasks=1)
+    assert scale.usual[0] == 6
 
 
 def test_reward_scale_of_a_task_that_only_saw_zeros_is_one():
