@@ -167,7 +167,7 @@ class TrainingConfig:
 
     random_env_steps: Count = 10_000
     """Environment steps with uniformly random actions, and no updates, at the start."""
-    updates_per_vector_step: Rate = 5.0
+    updates_per_vector_step: Rate = 1.0
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
@@ -215,7 +215,7 @@ class Config:
     """Of the products between hidden layers in the update; auto is bfloat16 where it is fast."""
     compile: Literal["auto", "never"] = "auto"
     """auto: compile the update (half a minute once, then kept), or run it as it is if that fails."""
-    total_env_steps: PositiveInt = 3_000_000
+    total_env_steps: PositiveInt = 4_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
