@@ -1,6 +1,6 @@
 """Train one Soft Actor-Critic agent with active dendrites on Meta-World MT10.
 
-    python train_mt10.py --config quick             # seven minutes on two cores
+    python train_mt10.py --config quick             # ten minutes on two cores
     python train_mt10.py --config mt10 --seed 1     # the full run
     python train_mt10.py --resume runs/RUN          # go on after Ctrl-C or a crash
     tensorboard --logdir runs                       # watch

@@ -19,7 +19,8 @@ _PUBLISHED = {
 }
 
 
-def draw_mt10(
+def draw_on_published(
+    name: str,
     runs: list[tuple[int, Steps, Rates, Rates]],
     published: dict[str, tuple[Steps, Rates]],
     out: Path,
@@ -27,6 +28,7 @@ def draw_mt10(
     """Success against environment steps and against hours, ours on the published curves.
 
     Args:
+        name: preset of our runs.
         runs: seed, environment steps `[k]`, hours `[k]`, success rate `[k]` of each of our runs.
         published: environment steps `[k]` and success `[runs, k]` by network.
         out: picture to write.
@@ -48,12 +50,12 @@ def draw_mt10(
         style = {
             "color": f"C{1 + index}",
             "linewidth": 2.0,
-            "label": f"ours, seed {seed}, 50 goals",
+            "label": f"{name}, seed {seed}, 50 goals per task",
         }
         by_steps.plot(np.r_[0, steps] / 1e6, np.r_[0, rates], **style)
-        by_hours.plot(np.r_[0, hours], np.r_[0, rates], **style)
-    by_steps.set(xlabel="environment steps [million]", ylabel="mean success rate", xscale="linear")
-    by_hours.set(xlabel="wall-clock [hours]: ours 2 CPU cores, published 1 GPU")
+        by_hours.plot(hours, rates, **style)
+    by_steps.set(xlabel="environment steps [million]", ylabel="mean success rate")
+    by_hours.set(xscale="log", xlabel="wall-clock [hours]: ours 2 CPU cores, published 1 GPU")
     for axes in (by_steps, by_hours):
         axes.set(ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import MT10_TASKS
-from reporting.figures import draw_mt10
+from reporting.figures import draw_on_published
 from reporting.plots import read_curves
-from reporting.report import Report, align_table, read_report
+from reporting.report import Report, align_table, format_table, read_report
 from reporting.statistics import mean_interval
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
+PRESETS = ("quick",)
 DOCUMENTS = ("README.md", "docs/results.md")
 
 
@@ -126,24 +127,24 @@ def tasks_table(runs: list[Run]) -> str:
     return align_table(lines)
 
 
-def tuning_table() -> str:
-    """Training success of short runs (tuning.csv) after about as many gradient steps."""
-    curves: dict[str, dict[int, float]] = {}
-    with (RESULTS / "tuning.csv").open(encoding="utf-8", newline="") as file:
+def tuning_table(name: str, column: str, marks: tuple[int, ...], window: int) -> str:
+    """Training success of the runs in NAME.csv where `column` reaches each mark.
+
+    Each cell is the mean of the rows within the `window` before its mark.
+    """
+    curves: dict[str, list[tuple[int, float]]] = {}
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            by_step = curves.setdefault(row["change"], {})
-            by_step[int(row["gradient_steps"])] = float(row["train_success_rate"])
-    columns = (3_000, 5_400, 7_800, 11_400, 16_200)
-    lines = [
-        f"| change | {' | '.join(f'{c:,}' for c in columns)} |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for change, by_step in curves.items():
+            point = int(row[column]), float(row["train_success_rate"])
+            curves.setdefault(row["change"], []).append(point)
+    lines = [f"| change | {' | '.join(f'{mark:,}' for mark in marks)} |"]
+    lines.append("|---" * (len(marks) + 1) + "|")
+    for change, points in curves.items():
         cells = []
-        for column in columns:
-            # Rows are 1,200 gradient steps apart: this one and the two before it.
-            near = [rate for steps, rate in by_step.items() if -3_000 < steps - column <= 10]
-            cells.append(f"{np.mean(near):.0%}" if max(by_step) >= column - 10 else "")
+        for mark in marks:
+            near = [rate for count, rate in points if mark - window < count <= mark]
+            reached = max(count for count, _ in points) >= mark - window // 10
+            cells.append(f"{np.mean(near):.0%}" if reached else "")
         lines.append(f"| {change} | {' | '.join(cells)} |")
     return align_table(lines)
 
@@ -164,20 +165,28 @@ def insert_tables(text: str, tables: dict[str, str]) -> str:
 def make_tables() -> dict[str, str]:
     """Every table, by the name in its marker."""
     tables: dict[str, str] = {}
-    for name in ("quick", "mt10"):
+    for name in PRESETS:
         runs = read_runs(name)
-        tables |= {f"{name}-runs": runs_table(runs), f"{name}-tasks": tasks_table(runs)}
-    return tables | {"tuning": tuning_table()}
+        tables |= {
+            f"{name}-report": format_table(runs[0].report),
+            f"{name}-runs": runs_table(runs),
+            f"{name}-tasks": tasks_table(runs),
+        }
+    gradient_steps = (3_000, 5_400, 7_800, 11_400, 16_200)
+    env_steps = (250_000, 475_000, 750_000, 1_000_000, 1_400_000)
+    return tables | {
+        "tuning": tuning_table("tuning", "gradient_steps", gradient_steps, window=3_600),
+        "exploration": tuning_table("exploration", "env_steps", env_steps, window=75_000),
+    }
 
 
 def main() -> None:
     """Write the figures, and the tables into the documents."""
     images = ROOT / "docs" / "images"
-    draw_mt10(
-        [(run.seed, run.env_steps, run.hours, run.success) for run in read_runs("mt10")],
-        read_published(),
-        images / "mt10.png",
-    )
+    published = read_published()
+    for name in PRESETS:
+        runs = [(run.seed, run.env_steps, run.hours, run.success) for run in read_runs(name)]
+        draw_on_published(name, runs, published, images / f"{name}.png")
     tables = make_tables()
     for name in DOCUMENTS:
         path = ROOT / name

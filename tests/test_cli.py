@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import TINY, run_python, run_script, train
+from conftest import ROOT, TINY, run_python, run_script, train
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -105,6 +105,16 @@ def test_an_exported_policy_evaluates_like_its_run(smoke: tuple[Path, str], tmp_
     unfinished = ("-m", "agent.export", tmp_path / "run", "--out", tmp_path / "other")
     expect_error(*unfinished, says="no config.yaml in it; export a finished run")
     assert not (tmp_path / "other").exists()
+
+
+def test_evaluate_takes_the_shipped_policy_by_default(tmp_path: Path) -> None:
+    done = run_script("evaluate.py", "--goals", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    shipped = json.loads((ROOT / "pretrained" / "mt10" / "report.json").read_text())
+    assert report["env_steps_trained"] == shipped["env_steps_trained"]
+    assert report["tasks"]["drawer-close-v3"]["success_rate"] == 1
+    assert sum(path.stat().st_size for path in (ROOT / "pretrained/mt10").glob("*.*")) < 5e6
 
 
 def test_evaluate_samples_actions_and_uses_other_goals(
