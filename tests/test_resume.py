@@ -20,6 +20,7 @@ from agent.checkpoint import find_checkpoint, load_part, load_state
 INTERVALS = [
     *("--training.log-interval-env-steps", "300", "--evaluation.interval-env-steps", "600"),
     *("--training.checkpoint-interval-env-steps", "500"),
+    *("--agent.final-lr-fraction", "1"),  # else the learning rates depend on the run's length
 ]
 
 
