@@ -1,6 +1,6 @@
 """Train one Soft Actor-Critic agent with active dendrites on Meta-World MT10.
 
-    python train_mt10.py --config quick             # ten minutes on two cores
+    python train_mt10.py --config quick             # eleven minutes on two cores
     python train_mt10.py --config mt10 --seed 1     # the full run
     python train_mt10.py --resume runs/RUN          # go on after Ctrl-C or a crash
     tensorboard --logdir runs                       # watch
@@ -157,14 +157,8 @@ class TrainingLoop:
         self.learn()
         with self.stopwatch.section("simulate"):
             step = state.envs.step_wait()
-        transitions = (
-            obs,
-            actions,
-            step.reward,
-            step.next_obs,
-            step.terminated,
-            step.truncated,
-        )
+        ends = step.terminated, step.truncated
+        transitions = (obs, actions, step.reward, step.next_obs, *ends)
         state.replay.add(*(torch.from_numpy(array) for array in transitions))
         state.exploration.forget(step.done)
         state.observations.observe(obs)

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from agent.arrays import restore
+
 
 class ExplorationNoise:
     """Standard normal at every step, with the correlation rho from one step to the next.
@@ -31,7 +33,7 @@ class ExplorationNoise:
         """The noise of the next step, `[T, N, action]`."""
         new = torch.randn(self._noise.shape, generator=generator)
         mixed = self.correlation * self._noise + math.sqrt(1 - self.correlation**2) * new
-        self._noise = torch.where(self._fresh.unsqueeze(-1), new, mixed)
+        self._noise.copy_(torch.where(self._fresh.unsqueeze(-1), new, mixed))
         self._fresh.zero_()
         return self._noise
 
@@ -45,8 +47,4 @@ class ExplorationNoise:
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
         """Restore `state_dict()`; raises `ValueError` on other shapes."""
-        for name, own in self.state_dict().items():
-            if state[name].shape != own.shape:
-                raise ValueError(f"'{name}' has shape {state[name].shape}, expected {own.shape}")
-        self._noise = torch.from_numpy(state["noise"].copy())
-        self._fresh = torch.from_numpy(state["fresh"].copy())
+        restore(self.state_dict(), state)

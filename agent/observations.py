@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.arrays import restore
+
 # A feature that (almost) never moves would be blown up when it does, so its spread is taken as this.
 MIN_SPREAD = 0.02
 
@@ -51,7 +53,4 @@ class ObservationScale:
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
         """Restore `state_dict()`; raises `ValueError` on other shapes."""
-        for name, own in self.state_dict().items():
-            if state[name].shape != own.shape:
-                raise ValueError(f"'{name}' has shape {state[name].shape}, expected {own.shape}")
-            own[...] = state[name]
+        restore(self.state_dict(), state)

@@ -46,7 +46,7 @@ class ReplayBuffer:
         discount: gamma.
         n_step: steps of real reward before the bootstrap (fewer at the end of an episode and
             at the newest transitions), uncorrected for the policy that took them (Hessel et al.
-            2018, arXiv 1710.02298; in SAC-like agents D'Oro et al. 2023).
+            2018, arXiv 1710.02298).
 
     Raises:
         UsageError: the storage would not fit into free memory.
@@ -200,7 +200,7 @@ class ReplayBuffer:
         return self.storage[name].flatten(0, 1).index_select(0, index)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The written part of the rings, and the write position."""
+        """The written part of the rings, the write position, and how far apart successors are."""
         state = {
             name: store[:, : self.size].cpu().contiguous() for name, store in self.storage.items()
         }

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from agent.arrays import restore
+
 # Share of the newest episode in the usual return: a memory of some 50 episodes.
 _NEWEST_SHARE = 0.02
 
@@ -76,10 +78,7 @@ class ReturnScale:
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
         """Restore `state_dict()`; raises `ValueError` on other shapes."""
-        for name, own in self.state_dict().items():
-            if state[name].shape != own.shape:
-                raise ValueError(f"'{name}' has shape {state[name].shape}, expected {own.shape}")
-            own[...] = state[name]
+        restore(self.state_dict(), state)
 
 
 def discounted_returns(rewards: NDArray[np.float32], discount: float) -> NDArray[np.float64]:

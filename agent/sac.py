@@ -208,10 +208,7 @@ class SAC(nn.Module):
         """Raw observations `[T, n, obs]`, or `[n, obs]` with `rows`, as the networks see them."""
         if self.settings.observation_scaling == "none":
             return obs
-        if rows is None:
-            mean, spread = self.obs_mean.unsqueeze(1), self.obs_spread.unsqueeze(1)  # [T, 1, obs]
-        else:
-            mean, spread = self.obs_mean[rows], self.obs_spread[rows]  # [n, obs]
+        mean, spread = _per_sample(self.obs_mean, rows), _per_sample(self.obs_spread, rows)
         return ((obs - mean) / spread).clamp(-_MAX_SPREADS, _MAX_SPREADS)
 
     def _segments(self) -> list[Tensor | None]:
@@ -244,8 +241,8 @@ class SAC(nn.Module):
 
 
 def _per_sample(table: Tensor, rows: Tensor | None) -> Tensor:
-    """A per-task table `[T]` for each sample: `[T, 1]` to broadcast, or `[n]`."""
-    return table.unsqueeze(-1) if rows is None else table.index_select(0, rows)
+    """A per-task table `[T, ...]` for each sample: `[T, 1, ...]` to broadcast, or `[n, ...]`."""
+    return table.unsqueeze(1) if rows is None else table.index_select(0, rows)
 
 
 def _per_task(values: Tensor, rows: Tensor | None, num_tasks: int) -> Tensor:

@@ -122,9 +122,9 @@ class AgentConfig:
     __pydantic_config__ = _STRICT
 
     actor_lr: Rate = 1e-3
-    """Learning rate of the actor (Adam)."""
+    """Learning rate of the actor at the start (AdamW)."""
     critic_lr: Rate = 1e-3
-    """Learning rate of the critics (Adam)."""
+    """Learning rate of the critics at the start (AdamW)."""
     final_lr_fraction: Fraction = 0.1
     """Learning rates of actor and critics fall linearly to this fraction by total_env_steps."""
     temperature_lr: Rate = 1e-3
@@ -150,13 +150,13 @@ class AgentConfig:
     value_bins: Annotated[int, Ge(2)] = 101
     """hl_gauss: bins of the value distribution."""
     value_bound: Rate = 10.0
-    """Values are represented on [-bound, bound]; reward scaling maps the largest return to bound."""
+    """Values are represented on [-bound, bound]; reward scaling maps a task's return to bound."""
     observation_scaling: Literal["none", "per_task"] = "per_task"
     """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
     noise_correlation: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
-    """per_task_return: rewards in units of the task's largest return seen (arXiv 2505.23150)."""
+    """per_task_return: rewards in units of the task's returns (agent/returns.py; arXiv 2505.23150)."""
 
 
 @dataclass(frozen=True)

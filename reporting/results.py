@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from configs import MT10_TASKS
 from reporting.figures import draw_on_published
-from reporting.plots import read_curves
 from reporting.report import Report, align_table, format_table, read_report
 from reporting.statistics import mean_interval
 
@@ -44,16 +43,15 @@ def read_runs(name: str) -> list[Run]:
     """The runs `NAME-seed*.csv` with their reports, by seed."""
     runs = []
     for path in sorted(RESULTS.glob(f"{name}-seed*.csv")):
-        points = read_curves(path)[""]
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        hours = {int(row["env_steps"]): float(row["time/elapsed_hours"] or "nan") for row in rows}
+        evaluated = [row for row in rows if row["eval/success_rate"]]
         runs.append(
             Run(
                 seed=int(path.stem.rpartition("seed")[2]),
-                env_steps=np.array([steps for steps, _ in points]),
-                hours=np.array([hours[steps] for steps, _ in points]),
-                success=np.array([rate for _, rate in points]),
+                env_steps=np.array([int(row["env_steps"]) for row in evaluated]),
+                hours=np.array([float(row["time/elapsed_hours"]) for row in evaluated]),
+                success=np.array([float(row["eval/success_rate"]) for row in evaluated]),
                 report=read_report(path.with_suffix(".json")),
                 gradient_steps=int(rows[-1]["gradient_steps"]),
             )

@@ -18,7 +18,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean over training runs `[n]`, n of at least 2."""
     spread = stats.sem(values)
-    low, high = stats.t.interval(confidence, len(values) - 1, values.mean(), spread or 1e-12)
+    width = spread or 1e-12  # equal runs: scipy has no interval of width 0
+    low, high = stats.t.interval(confidence, len(values) - 1, values.mean(), width)
     return float(low), float(high)
 
 
