@@ -24,7 +24,7 @@ from agent.evaluation import evaluate_agent
 from agent.sac import SAC
 from agent.seeding import seed_streams, torch_generator
 from agent.training_state import load_agent
-from configs import UsageError, exit_on_usage_error, parse_config
+from configs import UsageError, exit_on_usage_error, parse_recorded_config
 from configs.command_line import parse_command
 from envs import ACTION_SIZE, OBS_SIZE, MT10VectorEnv, make_goal_lists
 from reporting.report import (
@@ -65,7 +65,7 @@ def main() -> int:
     command = parse_command(EvaluateCommand, sys.argv[1:])
     checkpoint = find_checkpoint(command.run_or_checkpoint)
     state = load_state(checkpoint)
-    config = parse_config(state.get("config"), source=f"{checkpoint}/state.json: config")
+    config = parse_recorded_config(state.get("config"), f"{checkpoint}/state.json: config")
     evaluation = replace(
         config.evaluation,
         report_goals=config.env.num_goals if command.goals is None else command.goals,

@@ -160,7 +160,8 @@ class TrainingLoop:
         ends = step.terminated, step.truncated
         transitions = (obs, actions, step.reward, step.next_obs, *ends)
         state.replay.add(*(torch.from_numpy(array) for array in transitions))
-        state.exploration.forget(step.done)
+        state.noise.forget(step.done)
+        state.held.forget(step.done)
         state.observations.observe(obs)
         state.returns.observe(step.reward, step.done)
         if step.done.any():
@@ -180,11 +181,12 @@ class TrainingLoop:
         return step.obs
 
     def choose_actions(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Uniform random at first, then sampled from the policy: `[T, N, 4]`."""
+        """Uniform random at first, then the policy's with its noise and holds: `[T, N, 4]`."""
         generator = self.state.generators["exploration"]
         if self.counters.env_steps < self.config.training.random_env_steps:
             return (2 * torch.rand(*obs.shape[:2], ACTION_SIZE, generator=generator) - 1).numpy()
-        return self.state.agent.act(obs, self.state.exploration.next(generator))
+        actions = self.state.agent.act(obs, self.state.noise.next(generator))
+        return self.state.held.apply(actions, generator)
 
     def learn(self) -> None:
         """The gradient steps that are due after the vector steps so far."""

@@ -14,7 +14,7 @@ from agent.compilation import Compiled
 from agent.devices import resolve_precision
 from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
-from agent.observations import ObservationScale
+from agent.observations import ObservationScale, observation_frame
 from agent.replay import Batch
 from agent.returns import ReturnScale
 from agent.sizing import matched_network
@@ -36,6 +36,7 @@ class SAC(nn.Module):
     """
 
     reward_scale: Tensor
+    frame: Tensor | None
     obs_mean: Tensor
     obs_spread: Tensor
 
@@ -78,6 +79,10 @@ class SAC(nn.Module):
             torch.full((num_tasks,), math.log(settings.initial_temperature))
         )
         self.register_buffer("reward_scale", torch.ones(num_tasks))
+        frame = observation_frame(settings.observation_frame, obs_size)
+        self.register_buffer(
+            "frame", None if frame is None else torch.from_numpy(frame), persistent=False
+        )  # [obs, obs]
         self.register_buffer("obs_mean", torch.zeros(num_tasks, obs_size))
         self.register_buffer("obs_spread", torch.ones(num_tasks, obs_size))
         self.to(device)
@@ -206,6 +211,8 @@ class SAC(nn.Module):
 
     def scaled(self, obs: Tensor, rows: Tensor | None = None) -> Tensor:
         """Raw observations `[T, n, obs]`, or `[n, obs]` with `rows`, as the networks see them."""
+        if self.frame is not None:
+            obs = obs @ self.frame
         if self.settings.observation_scaling == "none":
             return obs
         mean, spread = _per_sample(self.obs_mean, rows), _per_sample(self.obs_spread, rows)

@@ -19,9 +19,9 @@ from torch import Generator, Tensor
 from agent.accumulator import MeanAccumulator, per_task
 from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
 from agent.diagnostics import network_statistics
-from agent.exploration import ExplorationNoise
+from agent.exploration import ExplorationNoise, HeldActions
 from agent.forecast import replay_device
-from agent.observations import ObservationScale
+from agent.observations import ObservationScale, observation_frame
 from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
@@ -62,7 +62,8 @@ class TrainingState:
     config: Config
     agent: SAC
     replay: ReplayBuffer
-    exploration: ExplorationNoise
+    noise: ExplorationNoise
+    held: HeldActions
     observations: ObservationScale
     returns: ReturnScale
     envs: MT10VectorEnv
@@ -77,6 +78,7 @@ class TrainingState:
         storage_device = replay_device(config, device)
         streams = seed_streams(config.seed)
         tasks, copies = len(config.env.tasks), config.env.copies_per_task
+        actions = (tasks, copies, ACTION_SIZE)
         return cls(
             config=config,
             agent=SAC(config, OBS_SIZE, ACTION_SIZE, device, torch_generator(streams["weights"])),
@@ -89,10 +91,11 @@ class TrainingState:
                 discount=config.agent.discount,
                 n_step=config.agent.n_step,
             ),
-            exploration=ExplorationNoise(
-                (tasks, copies, ACTION_SIZE), config.agent.noise_correlation
+            noise=ExplorationNoise(actions, config.agent.noise_correlation),
+            held=HeldActions(actions, config.agent.hold_rate, config.agent.hold_steps),
+            observations=ObservationScale(
+                tasks, OBS_SIZE, observation_frame(config.agent.observation_frame, OBS_SIZE)
             ),
-            observations=ObservationScale(tasks, OBS_SIZE),
             returns=ReturnScale(tasks, copies, config.env.horizon, config.agent.discount),
             envs=envs,
             episodes=EpisodeTracker((tasks, copies)),
@@ -173,9 +176,10 @@ class TrainingState:
                     for key, tensor in loop.items()
                     if key.startswith(f"{prefix}.")
                 }
-                for prefix in ("exploration", "observations", "returns", "episodes", "envs")
+                for prefix in ("noise", "held", "observations", "returns", "episodes", "envs")
             }
-            self.exploration.load_state_dict(groups["exploration"])
+            self.noise.load_state_dict(groups["noise"])
+            self.held.load_state_dict(groups["held"])
             self.observations.load_state_dict(groups["observations"])
             self.returns.load_state_dict(groups["returns"])
             self.episodes.load_state_dict(groups["episodes"])
@@ -201,7 +205,8 @@ class TrainingState:
 
     def _arrays(self, simulators: dict[str, Any]) -> dict[str, dict[str, NDArray]]:
         return {
-            "exploration": self.exploration.state_dict(),
+            "noise": self.noise.state_dict(),
+            "held": self.held.state_dict(),
             "observations": self.observations.state_dict(),
             "returns": self.returns.state_dict(),
             "episodes": self.episodes.state_dict(),

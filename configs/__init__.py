@@ -1,7 +1,13 @@
 """Settings of a run: schema, presets, loading."""
 
 from configs.errors import UsageError, exit_on_usage_error
-from configs.loading import dump_config, load_config, parse_config, preset_names
+from configs.loading import (
+    dump_config,
+    load_config,
+    parse_config,
+    parse_recorded_config,
+    preset_names,
+)
 from configs.schema import MT10_TASKS, Config
 
 __all__ = [
@@ -12,5 +18,6 @@ __all__ = [
     "exit_on_usage_error",
     "load_config",
     "parse_config",
+    "parse_recorded_config",
     "preset_names",
 ]

@@ -13,7 +13,14 @@ from typing import Annotated, TypeVar
 import tyro
 
 from configs.errors import UsageError
-from configs.loading import changed_keys, config_as_dict, load_config, parse_config
+from configs.loading import (
+    changed_keys,
+    config_as_dict,
+    load_config,
+    parse_config,
+    parse_recorded_config,
+    read_yaml,
+)
 from configs.schema import Config
 
 CommandT = TypeVar("CommandT")
@@ -71,7 +78,7 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
         config_path = Path(chosen.resume) / "config.yaml"
         if not config_path.is_file():
             raise UsageError(f"--resume {chosen.resume}: no run there (no {config_path})")
-        defaults = load_config(str(config_path))
+        defaults = parse_recorded_config(read_yaml(config_path), str(config_path))
     else:
         defaults = load_config(chosen.config or "mt10")
     command = parse_command(TrainCommand, arguments, TrainCommand(settings=defaults))

@@ -65,6 +65,24 @@ def parse_config(data: Any, source: str) -> Config:
     return config
 
 
+def parse_recorded_config(data: Any, source: str) -> Config:
+    """The config that a run has written: `parse_config`, and every setting must be there.
+
+    A setting that a later version added would otherwise take that version's default in silence.
+
+    Raises:
+        UsageError: as `parse_config`, or a setting is missing.
+    """
+    config = parse_config(data, source)
+    recorded = {key for key, _ in _flatten(data or {})}
+    for key, _ in _flatten(asdict(config)):
+        if key not in recorded:
+            raise UsageError(
+                f"{source}: '{key}' is missing; the run was made by another version, use that one"
+            )
+    return config
+
+
 def dump_config(config: Config) -> str:
     """The whole config as YAML; `parse_config` of it gives an equal `Config`."""
     plain = _SCHEMA.dump_python(config, mode="json")

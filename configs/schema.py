@@ -151,10 +151,16 @@ class AgentConfig:
     """hl_gauss: bins of the value distribution."""
     value_bound: Rate = 10.0
     """Values are represented on [-bound, bound]; reward scaling maps a task's return to bound."""
+    observation_frame: Literal["world", "relative"] = "relative"
+    """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
     observation_scaling: Literal["none", "per_task"] = "per_task"
     """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
     noise_correlation: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
+    hold_rate: Annotated[float, Ge(0), Lt(1)] = 0.01
+    """Chance per step to hold an action dimension at a random value for a while; 0 never does."""
+    hold_steps: PositiveInt = 20
+    """A hold lasts 1 to so many environment steps."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
     """per_task_return: rewards in units of the task's returns (agent/returns.py; arXiv 2505.23150)."""
 

@@ -6,10 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import Config, UsageError, dump_config, load_config, parse_config, preset_names
+from configs import (
+    Config,
+    UsageError,
+    dump_config,
+    load_config,
+    parse_config,
+    parse_recorded_config,
+    preset_names,
+)
 from configs.command_line import parse_train_command
 from configs.loading import read_yaml
 
@@ -154,6 +163,18 @@ def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
     assert longer.settings == replace(load_config("smoke"), total_env_steps=5000)
     with pytest.raises(UsageError, match=r"--agent.actor-lr: fixed by the run"):
         parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "7e-4"])
+
+
+def test_a_recorded_config_must_name_every_setting(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    whole = dump_config(load_config("smoke"))
+    path.write_text("".join(f"{line}\n" for line in whole.splitlines() if "n_step" not in line))
+    with pytest.raises(UsageError, match=r"config.yaml: 'agent.n_step' is missing"):
+        parse_train_command(["--resume", str(tmp_path)])
+    assert parse_recorded_config(yaml.safe_load(whole), "it") == load_config("smoke")
+    for empty in (None, {}):
+        with pytest.raises(UsageError, match="'seed' is missing"):
+            parse_recorded_config(empty, "it")
 
 
 @given(

@@ -1,10 +1,10 @@
-"""Correlated exploration noise against its definition."""
+"""Correlated exploration noise and held actions against their definitions."""
 
 import numpy as np
 import pytest
 import torch
 
-from agent.exploration import ExplorationNoise
+from agent.exploration import ExplorationNoise, HeldActions
 
 SHAPE = (3, 4, 2)
 
@@ -64,3 +64,67 @@ def test_load_refuses_another_shape():
     state = ExplorationNoise((2, 4, 2), 0.9).state_dict()
     with pytest.raises(ValueError, match="'noise' has shape"):
         ExplorationNoise(SHAPE, 0.9).load_state_dict(state)
+
+
+def played(held, steps, seed, policy=5.0):
+    """Actions `[steps, T, N, a]` if the policy always said the same, a value no hold can have."""
+    generator, shape = seeded(seed), tuple(held.state_dict()["value"].shape)
+    return np.stack(
+        [held.apply(np.full(shape, policy, np.float32), generator) for _ in range(steps)]
+    )
+
+
+def runs(series, policy=5.0):
+    """Lengths of the stretches of equal held values along the first axis, the last one left out."""
+    lengths = []
+    for column in series.reshape(len(series), -1).T:
+        edges = np.flatnonzero(np.diff(column)) + 1
+        lengths += [len(piece) for piece in np.split(column, edges)[:-1] if piece[0] != policy]
+    return lengths
+
+
+def test_holds_begin_at_the_rate_and_last_up_to_the_longest():
+    series = played(HeldActions((20, 20, 4), 0.02, 6), 500, seed=1)
+    lengths = np.array(runs(series))
+    assert lengths.min() == 1
+    assert lengths.max() == 6
+    assert lengths.mean() == pytest.approx(3.5, abs=0.05)
+    # A renewal process: 1 / rate - 1 free steps before a hold, on average, and 3.5 held ones.
+    share = (series[50:] != 5).mean()
+    assert share == pytest.approx(3.5 / (3.5 + 1 / 0.02 - 1), rel=0.05)
+    values = series[series != 5]
+    assert (np.abs(values) <= 1).all()
+    assert values.mean() == pytest.approx(0, abs=0.03)
+    assert values.std() == pytest.approx(1 / np.sqrt(3), abs=0.02)  # uniform on [-1, 1]
+
+
+def test_dimensions_are_held_on_their_own():
+    held = played(HeldActions((30, 30, 4), 0.05, 10), 200, seed=2) != 5
+    together = (held[..., 0] & held[..., 1])[50:].mean()
+    assert together == pytest.approx(held[50:, ..., 0].mean() * held[50:, ..., 1].mean(), rel=0.1)
+
+
+def test_an_ended_episode_lets_go():
+    held = HeldActions(SHAPE, 0.5, 50)
+    played(held, 20, seed=3)
+    held.rate = 1e-9  # from here on no hold begins
+    assert (played(held, 1, seed=4) != 5).any()
+    held.forget(np.ones(SHAPE[:2], bool))
+    assert (played(held, 5, seed=5) == 5).all()
+
+
+def test_at_rate_0_the_policy_acts_and_no_random_number_is_drawn():
+    generator = seeded(6)
+    actions = np.ones(SHAPE, np.float32)
+    assert HeldActions(SHAPE, 0.0, 20).apply(actions, generator) is actions
+    assert torch.equal(generator.get_state(), seeded(6).get_state())
+
+
+def test_restored_holds_go_on_alike():
+    original = HeldActions(SHAPE, 0.1, 20)
+    played(original, 30, seed=7)
+    restored = HeldActions(SHAPE, 0.1, 20)
+    restored.load_state_dict({k: v.copy() for k, v in original.state_dict().items()})
+    assert np.array_equal(played(original, 40, seed=8), played(restored, 40, seed=8))
+    with pytest.raises(ValueError, match="'steps_left' has shape"):
+        restored.load_state_dict(HeldActions((2, 4, 2), 0.1, 20).state_dict())

@@ -1,4 +1,4 @@
-"""Per-task observation scaling against numpy over everything seen."""
+"""How the networks see an observation, against numpy and by hand."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.observations import MIN_SPREAD, ObservationScale
+from agent.observations import MIN_SPREAD, ObservationScale, observation_frame
 from agent.sac import SAC
 from configs import load_config
 
@@ -75,7 +75,7 @@ def make_agent(scaling):
         network=replace(
             config.network, actor_hidden=(16,), critic_hidden=(16,), dendritic_layers=(0,)
         ),
-        agent=replace(config.agent, observation_scaling=scaling),
+        agent=replace(config.agent, observation_scaling=scaling, observation_frame="world"),
     )
     return SAC(config, OBS, 2, torch.device("cpu"), torch.Generator().manual_seed(0))
 
@@ -103,3 +103,41 @@ def test_without_scaling_the_networks_see_what_the_simulator_says():
     agent.set_observation_scale(fed(observations))
     obs = torch.from_numpy(observations[0])
     assert torch.equal(agent.scaled(obs), obs)
+
+
+def by_hand(obs):
+    """The relative frame of one observation `[39]`, in plain indices (float64)."""
+    seen = obs.copy()
+    for axis in range(3):
+        seen[4 + axis] = obs[4 + axis] - obs[axis]  # object from the hand
+        seen[36 + axis] = obs[36 + axis] - obs[4 + axis]  # goal from the object
+    for feature in range(18):
+        seen[18 + feature] = obs[feature] - obs[18 + feature]  # change since the step before
+    return seen
+
+
+def test_the_relative_frame_is_differences_and_loses_nothing():
+    frame = observation_frame("relative", 39).astype(np.float64)
+    obs = np.random.default_rng(0).uniform(-1, 1, (20, 39))
+    np.testing.assert_allclose(obs @ frame, np.stack([by_hand(one) for one in obs]), atol=1e-15)
+    np.testing.assert_allclose(obs @ frame @ np.linalg.inv(frame), obs, atol=1e-12)
+    assert observation_frame("world", 39) is None
+    with pytest.raises(ValueError, match="39 features, not 4"):
+        observation_frame("relative", 4)
+
+
+@pytest.mark.parametrize("scaling", ["none", "per_task"])
+def test_an_agent_with_the_relative_frame_sees_scaled_differences(scaling):
+    config = load_config("mt10")
+    config = replace(
+        config, compile="never", agent=replace(config.agent, observation_scaling=scaling)
+    )
+    agent = SAC(config, 39, 4, torch.device("cpu"), torch.Generator().manual_seed(0))
+    obs = np.random.default_rng(1).uniform(-1, 1, (10, 30, 39)).astype(np.float32)
+    statistics = ObservationScale(10, 39, observation_frame("relative", 39))
+    statistics.observe(obs)
+    agent.set_observation_scale(statistics)
+    seen = np.apply_along_axis(by_hand, -1, obs.astype(np.float64))
+    if scaling == "per_task":
+        seen = (seen - seen.mean(axis=1, keepdims=True)) / seen.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(agent.scaled(torch.from_numpy(obs)), seen, atol=2e-6)
