@@ -58,14 +58,14 @@ class ReturnScale:
             self.usual[t] += share * (newest - self.usual[t])
         self._length[done] = 0
 
-    def reward_scale(self, value_bound: float) -> NDArray[np.float32]:
-        """Factor `[T]` that maps the largest return, or twice the usual one, to `value_bound`.
+    def reward_scale(self, highest_value: float) -> NDArray[np.float32]:
+        """Factor `[T]`, 1 before any episode.
 
-        1 before any episode.
+        It maps the largest return, or twice the usual one, to `highest_value`.
         """
         known = self.largest > 0
         unit = np.where(known, np.minimum(self.largest, 2 * self.usual), 1)
-        return np.where(known, value_bound / unit, 1).astype(np.float32)
+        return np.where(known, highest_value / unit, 1).astype(np.float32)
 
     def state_dict(self) -> dict[str, NDArray]:
         """Everything needed to go on, mid-episode too."""

@@ -243,7 +243,7 @@ class SAC(nn.Module):
     def set_reward_scale(self, returns: ReturnScale) -> None:
         """Take over the per-task scale of rewards, if this agent scales them at all."""
         if self.settings.reward_scaling == "per_task_return":
-            scale = returns.reward_scale(self.settings.value_bound)
+            scale = returns.reward_scale(self.settings.value_range[1])
             self.reward_scale.copy_(torch.from_numpy(scale))
 
 

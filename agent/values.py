@@ -35,18 +35,18 @@ class HLGaussValue(nn.Module):
 
     Args:
         bins: number of bins.
-        bound: the support is `[-bound, bound]`.
+        low, high: the ends of the support.
     """
 
     edges: Tensor
     centers: Tensor
 
-    def __init__(self, bins: int, bound: float) -> None:
+    def __init__(self, bins: int, low: float, high: float) -> None:
         super().__init__()
         self.output_size = bins
-        self.bound = bound
-        self.sigma = 0.75 * 2 * bound / bins
-        edges = torch.linspace(-bound, bound, bins + 1)
+        self.low, self.high = low, high
+        self.sigma = 0.75 * (high - low) / bins
+        edges = torch.linspace(low, high, bins + 1)
         self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("centers", (edges[:-1] + edges[1:]) / 2, persistent=False)
 
@@ -56,7 +56,7 @@ class HLGaussValue(nn.Module):
 
     def target_probabilities(self, target: Tensor) -> Tensor:
         """`[...] -> [..., bins]`, rows sum to 1."""
-        clamped = target.clamp(-self.bound, self.bound).unsqueeze(-1)
+        clamped = target.clamp(self.low, self.high).unsqueeze(-1)
         cdf = torch.erf((self.edges - clamped) / (math.sqrt(2) * self.sigma))  # [..., bins + 1]
         return cdf.diff(dim=-1) / (cdf[..., -1:] - cdf[..., :1])
 
@@ -69,4 +69,4 @@ def make_value(config: AgentConfig) -> ScalarValue | HLGaussValue:
     """The value representation that `agent.critic_loss` names."""
     if config.critic_loss == "mse":
         return ScalarValue()
-    return HLGaussValue(config.value_bins, config.value_bound)
+    return HLGaussValue(config.value_bins, *config.value_range)

@@ -28,6 +28,8 @@ def inconsistencies(config: Config) -> Iterator[str]:
         )
     if config.agent.log_std_bounds[0] >= config.agent.log_std_bounds[1]:
         yield "agent.log_std_bounds: give the smaller value first"
+    if not config.agent.value_range[0] < 0 < config.agent.value_range[1]:
+        yield "agent.value_range: give a negative and a positive value, in this order"
     for name in ("goals", "report_goals"):
         if getattr(evaluation, name) > env.num_goals:
             yield f"evaluation.{name}: there are only env.num_goals = {env.num_goals} goals per task"

@@ -147,10 +147,10 @@ class AgentConfig:
     """Clamp of the policy's log standard deviation."""
     critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"
     """mse: scalar critics; hl_gauss: categorical, Gaussian-smoothed targets (arXiv 2403.03950)."""
-    value_bins: Annotated[int, Ge(2)] = 101
+    value_bins: Annotated[int, Ge(2)] = 61
     """hl_gauss: bins of the value distribution."""
-    value_bound: Rate = 10.0
-    """Values are represented on [-bound, bound]; reward scaling maps a task's return to bound."""
+    value_range: tuple[float, float] = (-2.0, 10.0)
+    """hl_gauss: ends of the bins; reward scaling maps a task's return to the upper one."""
     observation_frame: Literal["world", "relative"] = "relative"
     """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
     observation_scaling: Literal["none", "per_task"] = "per_task"

@@ -51,7 +51,13 @@ def small(kind: str = "dendritic", sampling: str = "balanced", **network: object
         env=replace(base.env, tasks=base.env.tasks[:3]),
         replay=replace(base.replay, batch_size=96, sampling=sampling),
         network=replace(base.network, kind=kind, **sizes, **network),
-        agent=replace(base.agent, actor_lr=3e-3, critic_lr=3e-3),
+        agent=replace(
+            base.agent,
+            actor_lr=3e-3,
+            critic_lr=3e-3,
+            observation_frame="world",  # two features, and rewards below 0
+            value_range=(-10.0, 10.0),
+        ),
     )
 
 

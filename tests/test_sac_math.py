@@ -78,14 +78,14 @@ def test_scalar_value_by_hand():
     assert loss.tolist() == [[2.0, 0.0], [8.0, 4.5]]
 
 
-BINS, BOUND = 11, 2.0
-WIDTH = 2 * BOUND / BINS
-TARGETS = [-2.0, -1.9, -0.5, 0.0, 0.123, 1.0, 1.99, 2.0]
+BINS, LOW, HIGH = 11, -2.0, 3.0
+WIDTH = (HIGH - LOW) / BINS
+TARGETS = [-2.0, -1.9, -0.5, 0.0, 0.123, 1.0, 2.99, 3.0]
 
 
 def naive_probabilities(target):
     """Mass of N(target, (0.75 width)^2) in each bin, renormalised, by numeric integration."""
-    edges = [-BOUND + i * WIDTH for i in range(BINS + 1)]
+    edges = [LOW + i * WIDTH for i in range(BINS + 1)]
 
     def density(x):
         return stats.norm.pdf(x, target, 0.75 * WIDTH)
@@ -96,42 +96,42 @@ def naive_probabilities(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_target_probabilities_equal_numeric_integrals(target):
-    actual = HLGaussValue(BINS, BOUND).target_probabilities(torch.tensor(target))
+    actual = HLGaussValue(BINS, LOW, HIGH).target_probabilities(torch.tensor(target))
     assert actual.tolist() == pytest.approx(naive_probabilities(target), abs=1e-6)
 
 
 def test_target_probabilities_sum_to_one_everywhere():
     target = torch.linspace(-50, 50, 999).view(27, 37)
-    probabilities = HLGaussValue(101, 10.0).target_probabilities(target)
+    probabilities = HLGaussValue(101, -10.0, 10.0).target_probabilities(target)
     assert probabilities.shape == (27, 37, 101)
     assert (probabilities >= 0).all()
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(27, 37), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("outside", "clamped"), [(2.5, 2.0), (1e6, 2.0), (-3.0, -2.0)])
+@pytest.mark.parametrize(("outside", "clamped"), [(3.5, 3.0), (1e6, 3.0), (-3.0, -2.0)])
 def test_targets_outside_the_support_are_clamped_to_it(outside, clamped):
-    value = HLGaussValue(BINS, BOUND)
+    value = HLGaussValue(BINS, LOW, HIGH)
     far = value.target_probabilities(torch.tensor(outside))
     assert far.tolist() == pytest.approx(naive_probabilities(clamped), abs=1e-6)
 
 
 def test_the_mean_of_the_projection_is_the_target_inside_the_support():
-    value = HLGaussValue(101, 10.0)
+    value = HLGaussValue(101, -10.0, 10.0)
     target = torch.linspace(-9.3, 9.3, 501)  # four sigma from the ends
     logits = value.target_probabilities(target).clamp(min=1e-30).log()
     torch.testing.assert_close(value.mean(logits), target, rtol=0, atol=1e-3)
 
 
-def test_the_mean_of_uniform_logits_is_zero_and_of_a_sharp_one_its_center():
-    value = HLGaussValue(BINS, BOUND)
+def test_the_mean_of_uniform_logits_is_the_middle_and_of_a_sharp_one_its_center():
+    value = HLGaussValue(BINS, LOW, HIGH)
     logits = torch.zeros(2, BINS)
     logits[1, 8] = 100
-    assert value.mean(logits).tolist() == pytest.approx([0, -BOUND + 8.5 * WIDTH], abs=1e-6)
+    assert value.mean(logits).tolist() == pytest.approx([0.5, LOW + 8.5 * WIDTH], abs=1e-6)
 
 
 def test_categorical_loss_equals_a_float64_cross_entropy():
     raw = 3 * torch.randn(2, len(TARGETS), BINS, generator=seeded())
-    loss = HLGaussValue(BINS, BOUND).loss(raw, torch.tensor(TARGETS))
+    loss = HLGaussValue(BINS, LOW, HIGH).loss(raw, torch.tensor(TARGETS))
     probabilities = np.array([naive_probabilities(target) for target in TARGETS])
     log_softmax = special.log_softmax(raw.double().numpy(), axis=-1)
     expected = -(probabilities * log_softmax).sum(-1)
@@ -139,7 +139,7 @@ def test_categorical_loss_equals_a_float64_cross_entropy():
 
 
 def test_categorical_loss_is_smallest_at_the_target_distribution():
-    value = HLGaussValue(BINS, BOUND)
+    value = HLGaussValue(BINS, LOW, HIGH)
     target = torch.tensor([0.3])
     best = value.target_probabilities(target).clamp(min=1e-12).log().requires_grad_()
     (gradient,) = torch.autograd.grad(value.loss(best, target).sum(), [best])
@@ -162,6 +162,7 @@ def make_agent(critic_loss="hl_gauss", network=None, dtype=torch.float64, **sett
             config.agent,
             **(
                 {"critic_loss": critic_loss, "value_bins": 11, "initial_temperature": 0.2}
+                | {"observation_frame": "world"}
                 | settings
             ),
         ),
@@ -402,7 +403,7 @@ def test_reward_scale_is_taken_over_only_if_configured(reward_scaling, expected)
     returns = ReturnScale(TASKS, copies=1, horizon=1, discount=0.5)
     done = np.array([[True], [False], [False]])
     returns.observe(np.array([[0.5], [9.0], [9.0]], np.float32), done)  # G = 0.5 / (1 - 0.5)
-    agent = make_agent(reward_scaling=reward_scaling, value_bound=10.0)
+    agent = make_agent(reward_scaling=reward_scaling, value_range=(-1.0, 10.0))
     agent.set_reward_scale(returns)
     assert agent.reward_scale.tolist() == expected
 
