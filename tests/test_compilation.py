@@ -13,9 +13,8 @@ from agent.diagnostics import network_statistics
 from agent.replay import Batch
 from agent.sac import SAC
 from configs import Config, load_config
-from envs import OBS_SIZE
 
-TASKS, PER_TASK, ACTION = 2, 12, 4
+TASKS, PER_TASK, OBS, ACTION = 2, 12, 6, 4
 KINDS = ("k_winners", "relu", "mlp")
 
 
@@ -33,6 +32,7 @@ def small(kind: str = "k_winners", sampling: str = "balanced", **settings: str) 
         env=replace(base.env, tasks=base.env.tasks[:TASKS]),
         replay=replace(base.replay, batch_size=TASKS * PER_TASK, sampling=sampling),
         network=replace(base.network, **network),
+        agent=replace(base.agent, observation_frame="world"),  # features without a meaning
     )
 
 
@@ -44,17 +44,17 @@ def forget_compiled_functions() -> Iterator[None]:
 
 
 def make_agent(config: Config) -> SAC:
-    return SAC(config, OBS_SIZE, ACTION, torch.device("cpu"), torch.Generator().manual_seed(0))
+    return SAC(config, OBS, ACTION, torch.device("cpu"), torch.Generator().manual_seed(0))
 
 
 def make_batch(config: Config, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:
     uniform = config.replay.sampling == "uniform"
     shape = (TASKS * PER_TASK,) if uniform else (TASKS, PER_TASK)
     batch = Batch(
-        obs=torch.randn(*shape, OBS_SIZE, generator=generator),
+        obs=torch.randn(*shape, OBS, generator=generator),
         action=torch.rand(*shape, ACTION, generator=generator) * 2 - 1,
         reward=torch.rand(shape, generator=generator),
-        next_obs=torch.randn(*shape, OBS_SIZE, generator=generator),
+        next_obs=torch.randn(*shape, OBS, generator=generator),
         discount=0.99 * (torch.rand(shape, generator=generator) > 0.2),
         rows=torch.arange(TASKS * PER_TASK) % TASKS if uniform else None,
     )
@@ -114,7 +114,7 @@ def test_bfloat16_agrees_with_float32_within_its_rounding(kind: str) -> None:
 def winners(mode: str, dtype: torch.dtype | None) -> torch.Tensor:
     """Which units of the actor's last hidden layer are active."""
     trunk = make_agent(small()).actor.trunk
-    obs = torch.randn(TASKS, 200, OBS_SIZE, generator=torch.Generator().manual_seed(2))
+    obs = torch.randn(TASKS, 200, OBS, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         return Compiled(lambda x: trunk(x, dtype=dtype), mode)(obs) != 0
 
@@ -131,7 +131,7 @@ def test_the_first_layer_and_the_head_are_float32() -> None:
     agent = make_agent(small(precision="bfloat16"))
     hidden = agent.actor.trunk.layers[0]
     context = agent.actor.trunk.context.unsqueeze(-2)
-    obs = torch.full((TASKS, PER_TASK, OBS_SIZE), 0.6)
+    obs = torch.full((TASKS, PER_TASK, OBS), 0.6)
     obs[1:] += 0.001
     seen = []
     hidden.register_forward_hook(lambda *call: seen.append(call[-1]))
