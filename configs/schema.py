@@ -221,7 +221,7 @@ class Config:
     """Of the products between hidden layers in the update; auto is bfloat16 where it is fast."""
     compile: Literal["auto", "never"] = "auto"
     """auto: compile the update (half a minute once, then kept), or run it as it is if that fails."""
-    total_env_steps: PositiveInt = 4_000_000
+    total_env_steps: PositiveInt = 3_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
