@@ -13,9 +13,11 @@ Rates = NDArray[np.float64]
 
 # Iyer et al. 2022: 15 million environment steps in 26.5 hours on one GPU.
 _PUBLISHED_HOURS_PER_STEP = 26.5 / 15e6
+# Label, colour, and whether its time is known.
 _PUBLISHED = {
-    "active_dendrites": ("published: active dendrites, one goal per task", "C0"),
-    "mlp": ("published: MLP, one goal per task", "C7"),
+    "active_dendrites": ("Iyer et al.: active dendrites, one goal per task", "C0", True),
+    "mlp": ("Iyer et al.: MLP, one goal per task", "C7", True),
+    "brc": ("BRC: these ten tasks in its run on fifty", "C4", False),
 }
 
 
@@ -33,31 +35,39 @@ def draw_on_published(
         published: environment steps `[k]` and success `[runs, k]` by network.
         out: picture to write.
     """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     by_steps, by_hours = figure.subplots(1, 2, sharey=True)
     for network, (steps, success) in published.items():
-        label, colour = _PUBLISHED[network]
+        label, colour, has_hours = _PUBLISHED[network]
         mean, spread = success.mean(axis=0), success.std(axis=0, ddof=1)
-        for axes, x in (
-            (by_steps, steps / 1e6),
-            (by_hours, steps * _PUBLISHED_HOURS_PER_STEP),
-        ):
+        panels = {by_steps: 1e-6, by_hours: _PUBLISHED_HOURS_PER_STEP if has_hours else None}
+        for axes, per_step in panels.items():
+            if per_step is None:
+                continue
+            x = steps * per_step
             axes.plot(x, mean, color=colour, linewidth=1.2, label=label)
             axes.fill_between(
                 x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
             )
     for index, (seed, steps, hours, rates) in enumerate(runs):
         style = {
-            "color": f"C{1 + index}",
+            "color": ("C1", "C3", "C2", "C5", "C6")[index % 5],
             "linewidth": 2.0,
             "label": f"{name}, seed {seed}, 50 goals per task",
         }
-        by_steps.plot(np.r_[0, steps] / 1e6, np.r_[0, rates], **style)
+        by_steps.plot(steps / 1e6, rates, **style)
         by_hours.plot(hours, rates, **style)
-    by_steps.set(xlabel="environment steps [million]", ylabel="mean success rate")
-    by_hours.set(xscale="log", xlabel="wall-clock [hours]: ours 2 CPU cores, published 1 GPU")
+    by_steps.set(
+        xscale="log",
+        xlabel="environment steps, all ten tasks [million]",
+        ylabel="mean success rate",
+    )
+    by_hours.set(xscale="log", xlabel="wall-clock [hours]: ours 2 CPU cores, Iyer et al. 1 GPU")
+    by_steps.set_xlim(left=0.09)
+    by_hours.set_xlim(left=0.04)
     for axes in (by_steps, by_hours):
         axes.set(ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
-    by_steps.legend(loc="lower right", frameon=True, fontsize=8)
+        axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(*by_steps.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(out, dpi=130)

@@ -39,12 +39,16 @@ class Run:
     gradient_steps: int
 
 
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def read_runs(name: str) -> list[Run]:
     """The runs `NAME-seed*.csv` with their reports, by seed."""
     runs = []
     for path in sorted(RESULTS.glob(f"{name}-seed*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = _read_csv(path)
         evaluated = [row for row in rows if row["eval/success_rate"]]
         runs.append(
             Run(
@@ -60,13 +64,19 @@ def read_runs(name: str) -> list[Run]:
 
 
 def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Environment steps `[k]` and success `[runs, k]` of the published networks."""
+    """Environment steps over the ten tasks `[k]` and success `[runs, k]` of the published agents."""
     curves: dict[str, dict[int, list[float]]] = {}
-    path = RESULTS / "published" / "active_dendrites_mt10_curves.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            by_step = curves.setdefault(row["network"], {})
-            by_step.setdefault(int(row["env_steps"]), []).append(float(row["success_rate"]))
+    for row in _read_csv(RESULTS / "published" / "active_dendrites_mt10_curves.csv"):
+        by_step = curves.setdefault(row["network"], {})
+        by_step.setdefault(int(row["env_steps"]), []).append(float(row["success_rate"]))
+    tasks: dict[int, dict[str, list[float]]] = {}
+    for row in _read_csv(RESULTS / "published" / "brc_metaworld_mt50_joint_run_mt10_tasks.csv"):
+        by_seed = tasks.setdefault(len(MT10_TASKS) * int(row["env_steps_per_task"]), {})
+        by_seed.setdefault(row["seed"], []).append(float(row["success_rate"]))
+    curves["brc"] = {
+        steps: [float(np.mean(rates)) for rates in by_seed.values()]
+        for steps, by_seed in tasks.items()
+    }
     return {
         network: (np.array(list(by_step)), np.array(list(by_step.values())).T)
         for network, by_step in curves.items()
@@ -76,12 +86,10 @@ def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
 def read_published_tasks() -> dict[str, dict[str, float]]:
     """Mean success of each published network by task, without the version of the task's name."""
     values: dict[str, dict[str, list[float]]] = {}
-    path = RESULTS / "published" / "active_dendrites_mt10_per_task.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            by_task = values.setdefault(row["network"], {})
-            task = row["task"].removesuffix("-v2")
-            by_task.setdefault(task, []).append(float(row["success_rate_last_10_evaluations"]))
+    for row in _read_csv(RESULTS / "published" / "active_dendrites_mt10_per_task.csv"):
+        by_task = values.setdefault(row["network"], {})
+        task = row["task"].removesuffix("-v2")
+        by_task.setdefault(task, []).append(float(row["success_rate_last_10_evaluations"]))
     return {
         network: {task: float(np.mean(rates)) for task, rates in by_task.items()}
         for network, by_task in values.items()
@@ -131,10 +139,9 @@ def tuning_table(name: str, column: str, marks: tuple[int, ...], window: int) ->
     Each cell is the mean of the rows within the `window` before its mark.
     """
     curves: dict[str, list[tuple[int, float]]] = {}
-    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            point = int(row[column]), float(row["train_success_rate"])
-            curves.setdefault(row["change"], []).append(point)
+    for row in _read_csv(RESULTS / f"{name}.csv"):
+        point = int(row[column]), float(row["train_success_rate"])
+        curves.setdefault(row["change"], []).append(point)
     lines = [f"| change | {' | '.join(f'{mark:,}' for mark in marks)} |"]
     lines.append("|---" * (len(marks) + 1) + "|")
     for change, points in curves.items():
@@ -175,6 +182,12 @@ def make_tables() -> dict[str, str]:
     return tables | {
         "tuning": tuning_table("tuning", "gradient_steps", gradient_steps, window=3_600),
         "exploration": tuning_table("exploration", "env_steps", env_steps, window=75_000),
+        "hard-tasks": tuning_table(
+            "hard_tasks",
+            "env_steps",
+            (200_000, 300_000, 500_000, 1_000_000, 1_700_000),
+            window=50_000,
+        ),
     }
 
 

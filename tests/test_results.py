@@ -34,6 +34,14 @@ def test_the_published_figures_are_those_of_the_publication() -> None:
         assert np.mean(list(by_task.values())) == pytest.approx(mean, abs=0.005)
 
 
+def test_brcs_curve_counts_the_steps_of_all_ten_tasks() -> None:
+    steps, success = results.read_published()["brc"]
+    assert success.shape == (5, 20)
+    by_step = dict(zip(steps.tolist(), success.mean(axis=0), strict=True))
+    assert by_step[1_000_000] == pytest.approx(0.702)  # five seeds: 67, 66, 78, 55 and 85 %
+    assert by_step[2_000_000] == pytest.approx(0.92)
+
+
 def test_a_tuning_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ["a,0,100,10,0.1", "a,0,200,20,0.3", "a,0,300,30,0.5", "b,0,100,10,0.9"]
     header = "change,seed,env_steps,gradient_steps,train_success_rate"
