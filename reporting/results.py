@@ -8,69 +8,30 @@ a document between `<!-- table NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
-import csv
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs import MT10_TASKS
 from reporting.figures import draw_on_published
-from reporting.report import Report, align_table, format_table, read_report
+from reporting.report import align_table, format_table
+from reporting.runs import RESULTS, Run, read_csv, read_runs
 from reporting.statistics import mean_interval
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "docs" / "results"
+ROOT = RESULTS.parent.parent
 PRESETS = ("quick",)
 DOCUMENTS = ("README.md", "docs/results.md")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run's committed results."""
-
-    seed: int
-    env_steps: NDArray[np.int64]  # [k] of the evaluations during training
-    hours: NDArray[np.float64]  # [k] wall-clock, evaluations included
-    success: NDArray[np.float64]  # [k] mean over tasks
-    report: Report  # report.json: every goal, at the end
-    gradient_steps: int
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def read_runs(name: str) -> list[Run]:
-    """The runs `NAME-seed*.csv` with their reports, by seed."""
-    runs = []
-    for path in sorted(RESULTS.glob(f"{name}-seed*.csv")):
-        rows = _read_csv(path)
-        evaluated = [row for row in rows if row["eval/success_rate"]]
-        runs.append(
-            Run(
-                seed=int(path.stem.rpartition("seed")[2]),
-                env_steps=np.array([int(row["env_steps"]) for row in evaluated]),
-                hours=np.array([float(row["time/elapsed_hours"]) for row in evaluated]),
-                success=np.array([float(row["eval/success_rate"]) for row in evaluated]),
-                report=read_report(path.with_suffix(".json")),
-                gradient_steps=int(rows[-1]["gradient_steps"]),
-            )
-        )
-    return runs
 
 
 def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Environment steps over the ten tasks `[k]` and success `[runs, k]` of the published agents."""
     curves: dict[str, dict[int, list[float]]] = {}
-    for row in _read_csv(RESULTS / "published" / "active_dendrites_mt10_curves.csv"):
+    for row in read_csv(RESULTS / "published" / "active_dendrites_mt10_curves.csv"):
         by_step = curves.setdefault(row["network"], {})
         by_step.setdefault(int(row["env_steps"]), []).append(float(row["success_rate"]))
     tasks: dict[int, dict[str, list[float]]] = {}
-    for row in _read_csv(RESULTS / "published" / "brc_metaworld_mt50_joint_run_mt10_tasks.csv"):
+    for row in read_csv(RESULTS / "published" / "brc_metaworld_mt50_joint_run_mt10_tasks.csv"):
         by_seed = tasks.setdefault(len(MT10_TASKS) * int(row["env_steps_per_task"]), {})
         by_seed.setdefault(row["seed"], []).append(float(row["success_rate"]))
     curves["brc"] = {
@@ -86,7 +47,7 @@ def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
 def read_published_tasks() -> dict[str, dict[str, float]]:
     """Mean success of each published network by task, without the version of the task's name."""
     values: dict[str, dict[str, list[float]]] = {}
-    for row in _read_csv(RESULTS / "published" / "active_dendrites_mt10_per_task.csv"):
+    for row in read_csv(RESULTS / "published" / "active_dendrites_mt10_per_task.csv"):
         by_task = values.setdefault(row["network"], {})
         task = row["task"].removesuffix("-v2")
         by_task.setdefault(task, []).append(float(row["success_rate_last_10_evaluations"]))
@@ -139,7 +100,7 @@ def tuning_table(name: str, column: str, marks: tuple[int, ...], window: int) ->
     Each cell is the mean of the rows within the `window` before its mark.
     """
     curves: dict[str, list[tuple[int, float]]] = {}
-    for row in _read_csv(RESULTS / f"{name}.csv"):
+    for row in read_csv(RESULTS / f"{name}.csv"):
         point = int(row[column]), float(row["train_success_rate"])
         curves.setdefault(row["change"], []).append(point)
     lines = [f"| change | {' | '.join(f'{mark:,}' for mark in marks)} |"]
