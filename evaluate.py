@@ -65,7 +65,7 @@ def main() -> int:
     command = parse_command(EvaluateCommand, sys.argv[1:])
     checkpoint = find_checkpoint(command.run_or_checkpoint)
     state = load_state(checkpoint)
-    config = parse_recorded_config(state.get("config"), f"{checkpoint}/state.json: config")
+    config = parse_recorded_config(state.get("config"), source=f"{checkpoint}/state.json: config")
     evaluation = replace(
         config.evaluation,
         report_goals=config.env.num_goals if command.goals is None else command.goals,

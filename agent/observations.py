@@ -22,11 +22,12 @@ MIN_SPREAD = 0.02
 
 def observation_frame(
     frame: Literal["world", "relative"], obs_size: int
-) -> NDArray[np.float32] | None:
+) -> NDArray[np.float64] | None:
     """Matrix M `[obs, obs]` with which the networks see obs @ M; `None` for the world's frame.
 
     relative: the hand stays; the object is seen from the hand, the goal from the object, and the
-    step before as the change since then. M is invertible: nothing is added and nothing lost.
+    step before as the change since then. M is invertible: nothing is added and nothing lost. In
+    float64, because a product in less (TF32, on a GPU) would round the metres it takes apart.
 
     Raises:
         ValueError: relative, and not Meta-World's 39 features.
@@ -40,7 +41,7 @@ def observation_frame(
     # 0-17: hand, gripper, object, its rotation, a second object; 18-35: the step before; 36-38: goal
     now, before = np.arange(18), np.arange(18, 36)
     hand, thing, goal = np.arange(3), np.arange(4, 7), np.arange(36, 39)
-    matrix = np.eye(39, dtype=np.float32)
+    matrix = np.eye(39)
     matrix[hand, thing] = -1  # object - hand
     matrix[thing, goal] = -1  # goal - object
     matrix[now, before], matrix[before, before] = 1, -1  # now - before
@@ -56,9 +57,7 @@ class ObservationScale:
         frame: what the networks see is obs @ frame, `[obs, obs]`; `None` for obs itself.
     """
 
-    def __init__(
-        self, num_tasks: int, obs_size: int, frame: NDArray[np.float32] | None = None
-    ) -> None:
+    def __init__(self, num_tasks: int, obs_size: int, frame: NDArray[np.float64] | None) -> None:
         self.frame = frame
         self.count = np.zeros(1)
         self.mean = np.zeros((num_tasks, obs_size))  # float64
@@ -66,7 +65,9 @@ class ObservationScale:
 
     def observe(self, obs: NDArray[np.float32]) -> None:
         """Add `obs [T, N, obs]` (Chan, Golub & LeVeque 1983: merging means and squares)."""
-        values = (obs if self.frame is None else obs @ self.frame).astype(np.float64)
+        values = obs.astype(np.float64)
+        if self.frame is not None:
+            values = values @ self.frame
         new = values.shape[1]
         mean = values.mean(axis=1)
         difference = mean - self.mean

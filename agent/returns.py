@@ -6,7 +6,8 @@ largest return; at our temperatures it is under a percent of it and left out.
 
 Ours: the unit is at most twice the usual return. A single lucky success has thirty times the return
 of all that the agent can do yet; in that unit, the reward for coming closer to the object would be
-smaller than a bin of the critic. Values above the bound are clamped until success is usual.
+smaller than a bin of the critic. Values above the upper end of the value range are clamped until
+success is usual.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class SAC(nn.Module):
         frame = observation_frame(settings.observation_frame, obs_size)
         self.register_buffer(
             "frame", None if frame is None else torch.from_numpy(frame), persistent=False
-        )  # [obs, obs]
+        )  # [obs, obs] float64
         self.register_buffer("obs_mean", torch.zeros(num_tasks, obs_size))
         self.register_buffer("obs_spread", torch.ones(num_tasks, obs_size))
         self.to(device)
@@ -212,7 +212,7 @@ class SAC(nn.Module):
     def scaled(self, obs: Tensor, rows: Tensor | None = None) -> Tensor:
         """Raw observations `[T, n, obs]`, or `[n, obs]` with `rows`, as the networks see them."""
         if self.frame is not None:
-            obs = obs @ self.frame
+            obs = (obs.double() @ self.frame.double()).to(obs.dtype)
         if self.settings.observation_scaling == "none":
             return obs
         mean, spread = _per_sample(self.obs_mean, rows), _per_sample(self.obs_spread, rows)

@@ -1,8 +1,9 @@
 """Everything a training run is made of, saved and restored together.
 
 Resuming equals never having stopped, so whatever influences a later step or a later row of metrics
-is in here: networks, masks, optimiser moments, temperatures, replay buffer, return scale, every
-generator, the running episodes, counters, and metrics gathered since the last row.
+is in here: networks, masks, optimiser moments, temperatures, replay buffer, scales of returns and
+observations, exploration noise, held actions, every generator, the running episodes, counters, and
+metrics gathered since the last row.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ class TrainingState:
 
 
 def agent_tensors(agent: SAC) -> dict[str, Tensor]:
-    """Parameters, masks, reward scale and optimiser moments, by dotted name."""
+    """Parameters, masks, scales of rewards and observations, optimiser moments, by dotted name."""
     tensors = {f"model.{name}": value for name, value in agent.state_dict().items()}
     for name, optimizer in agent.optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():

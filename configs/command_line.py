@@ -78,7 +78,7 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
         config_path = Path(chosen.resume) / "config.yaml"
         if not config_path.is_file():
             raise UsageError(f"--resume {chosen.resume}: no run there (no {config_path})")
-        defaults = parse_recorded_config(read_yaml(config_path), str(config_path))
+        defaults = parse_recorded_config(read_yaml(config_path), source=str(config_path))
     else:
         defaults = load_config(chosen.config or "mt10")
     command = parse_command(TrainCommand, arguments, TrainCommand(settings=defaults))

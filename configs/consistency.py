@@ -28,6 +28,7 @@ def inconsistencies(config: Config) -> Iterator[str]:
         )
     if config.agent.log_std_bounds[0] >= config.agent.log_std_bounds[1]:
         yield "agent.log_std_bounds: give the smaller value first"
+    # Below 0 even if no reward is: values include the entropy term, negative at the target entropy.
     if not config.agent.value_range[0] < 0 < config.agent.value_range[1]:
         yield "agent.value_range: give a negative and a positive value, in this order"
     for name in ("goals", "report_goals"):

@@ -71,16 +71,17 @@ def parse_recorded_config(data: Any, source: str) -> Config:
     A setting that a later version added would otherwise take that version's default in silence.
 
     Raises:
-        UsageError: as `parse_config`, or a setting is missing.
+        UsageError: as `parse_config`, or another version's settings.
     """
-    config = parse_config(data, source)
-    recorded = {key for key, _ in _flatten(data or {})}
-    for key, _ in _flatten(asdict(config)):
-        if key not in recorded:
-            raise UsageError(
-                f"{source}: '{key}' is missing; the run was made by another version, use that one"
-            )
-    return config
+    recorded = {key for key, _ in _flatten(data)} if isinstance(data, dict) else set()
+    known = {key for key, _ in _flatten(asdict(Config()))}
+    for key in sorted(recorded ^ known):
+        problem = "unknown" if key in recorded else "missing"
+        raise UsageError(
+            f"{source}: '{key}' is {problem}; it was made by another version of this project, which "
+            "can still read it"
+        )
+    return parse_config(data, source)
 
 
 def dump_config(config: Config) -> str:
@@ -107,7 +108,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         if isinstance(value, dict):
             leaves += _flatten(value, f"{prefix}{key}.")
         else:
-            leaves.append((prefix + key, value))
+            leaves.append((f"{prefix}{key}", value))
     return leaves
 
 

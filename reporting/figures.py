@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -12,7 +13,7 @@ Steps = NDArray[np.int64]
 Rates = NDArray[np.float64]
 
 # Iyer et al. 2022: 15 million environment steps in 26.5 hours on one GPU.
-_PUBLISHED_HOURS_PER_STEP = 26.5 / 15e6
+_PUBLISHED_STEPS_PER_HOUR = 15e6 / 26.5
 # Label, colour, and whether its time is known.
 _PUBLISHED = {
     "active_dendrites": ("Iyer et al.: active dendrites, one goal per task", "C0", True),
@@ -40,11 +41,10 @@ def draw_on_published(
     for network, (steps, success) in published.items():
         label, colour, has_hours = _PUBLISHED[network]
         mean, spread = success.mean(axis=0), success.std(axis=0, ddof=1)
-        panels = {by_steps: 1e-6, by_hours: _PUBLISHED_HOURS_PER_STEP if has_hours else None}
-        for axes, per_step in panels.items():
-            if per_step is None:
-                continue
-            x = steps * per_step
+        panels: list[tuple[Axes, NDArray]] = [(by_steps, steps / 1e6)]
+        if has_hours:
+            panels.append((by_hours, steps / _PUBLISHED_STEPS_PER_HOUR))
+        for axes, x in panels:
             axes.plot(x, mean, color=colour, linewidth=1.2, label=label)
             axes.fill_between(
                 x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
@@ -64,7 +64,7 @@ def draw_on_published(
     )
     by_hours.set(xscale="log", xlabel="wall-clock [hours]: ours 2 CPU cores, Iyer et al. 1 GPU")
     by_steps.set_xlim(left=0.09)
-    by_hours.set_xlim(left=0.04)
+    by_hours.set_xlim(left=0.02)
     for axes in (by_steps, by_hours):
         axes.set(ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)

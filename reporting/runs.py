@@ -24,7 +24,6 @@ class Run:
     success: NDArray[np.float64]  # [k] mean over tasks
     report: Report  # report.json: every goal, at the end
     gradient_steps: int
-    dead_units: float  # share of the hidden units that say nothing to any task, at the end
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -47,11 +46,6 @@ def read_runs(name: str) -> list[Run]:
                 success=np.array([float(row["eval/success_rate"]) for row in evaluated]),
                 report=read_report(path.with_suffix(".json")),
                 gradient_steps=int(rows[-1]["gradient_steps"]),
-                dead_units=float(
-                    np.mean(
-                        [float(rows[-1][key]) for key in rows[-1] if key.endswith("dead_units")]
-                    )
-                ),
             )
         )
     return runs

@@ -83,6 +83,11 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
             "network.winners_density: give 1 value or 2",
         ),
         ("agent: {log_std_bounds: [2, -5]}", "agent.log_std_bounds"),
+        (
+            "agent: {value_range: [0, 10]}",
+            "agent.value_range: give a negative and a positive value",
+        ),
+        ("agent: {hold_rate: 1.0}", "agent.hold_rate: input should be less than 1"),
         ("env: {num_goals: 5}", "evaluation.goals: there are only env.num_goals = 5"),
         ("seed: [", "not valid YAML"),
         ("seed: !!python/object/apply:os.system ['true']", "not valid YAML"),
@@ -172,9 +177,13 @@ def test_a_recorded_config_must_name_every_setting(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"config.yaml: 'agent.n_step' is missing"):
         parse_train_command(["--resume", str(tmp_path)])
     assert parse_recorded_config(yaml.safe_load(whole), "it") == load_config("smoke")
-    for empty in (None, {}):
-        with pytest.raises(UsageError, match="'seed' is missing"):
-            parse_recorded_config(empty, "it")
+    older = yaml.safe_load(whole)
+    older["agent"]["value_bound"] = 10.0
+    with pytest.raises(UsageError, match=r"'agent.value_bound' is unknown; .*another version"):
+        parse_recorded_config(older, "it")
+    for nothing in (None, {}, [], "text", 3):
+        with pytest.raises(UsageError, match="is missing"):
+            parse_recorded_config(nothing, "it")
 
 
 @given(
@@ -194,6 +203,8 @@ def test_a_recorded_config_must_name_every_setting(tmp_path: Path) -> None:
     )
 )
 def test_arbitrary_data_is_a_config_or_a_usage_error(data: object) -> None:
+    with pytest.raises(UsageError):
+        parse_recorded_config(data, source="data")
     try:
         config = parse_config(data, source="data")
     except UsageError:

@@ -107,10 +107,14 @@ def test_dimensions_are_held_on_their_own():
 def test_an_ended_episode_lets_go():
     held = HeldActions(SHAPE, 0.5, 50)
     played(held, 20, seed=3)
-    held.rate = 1e-9  # from here on no hold begins
-    assert (played(held, 1, seed=4) != 5).any()
-    held.forget(np.ones(SHAPE[:2], bool))
-    assert (played(held, 5, seed=5) == 5).all()
+    before = held.state_dict()["steps_left"].copy()
+    done = np.zeros(SHAPE[:2], bool)
+    done[1, 2] = True
+    assert before[1, 2].any()
+    held.forget(done)
+    after = held.state_dict()["steps_left"]
+    assert not after[1, 2].any()
+    assert np.array_equal(after[~done], before[~done])
 
 
 def test_at_rate_0_the_policy_acts_and_no_random_number_is_drawn():

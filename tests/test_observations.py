@@ -26,7 +26,7 @@ def chunks(counts, seed):
 
 
 def fed(observations):
-    statistics = ObservationScale(TASKS, OBS)
+    statistics = ObservationScale(TASKS, OBS, None)
     for obs in observations:
         statistics.observe(obs)
     return statistics
@@ -45,7 +45,7 @@ def test_statistics_are_those_of_everything_seen(counts, seed):
 
 
 def test_before_any_observation_nothing_is_scaled():
-    statistics = ObservationScale(TASKS, OBS)
+    statistics = ObservationScale(TASKS, OBS, None)
     assert (statistics.mean == 0).all()
     assert (statistics.spread() == 1).all()
 
@@ -53,7 +53,7 @@ def test_before_any_observation_nothing_is_scaled():
 def test_restored_statistics_go_on_alike():
     first, second = chunks([5, 7], seed=1)
     original = fed([first])
-    restored = ObservationScale(TASKS, OBS)
+    restored = ObservationScale(TASKS, OBS, None)
     restored.load_state_dict({k: v.copy() for k, v in original.state_dict().items()})
     for statistics in (original, restored):
         statistics.observe(second)
@@ -63,7 +63,9 @@ def test_restored_statistics_go_on_alike():
 
 def test_load_refuses_another_number_of_tasks():
     with pytest.raises(ValueError, match="'mean' has shape"):
-        ObservationScale(TASKS, OBS).load_state_dict(ObservationScale(2, OBS).state_dict())
+        ObservationScale(TASKS, OBS, None).load_state_dict(
+            ObservationScale(2, OBS, None).state_dict()
+        )
 
 
 def make_agent(scaling):
@@ -117,7 +119,7 @@ def by_hand(obs):
 
 
 def test_the_relative_frame_is_differences_and_loses_nothing():
-    frame = observation_frame("relative", 39).astype(np.float64)
+    frame = observation_frame("relative", 39)
     obs = np.random.default_rng(0).uniform(-1, 1, (20, 39))
     np.testing.assert_allclose(obs @ frame, np.stack([by_hand(one) for one in obs]), atol=1e-15)
     np.testing.assert_allclose(obs @ frame @ np.linalg.inv(frame), obs, atol=1e-12)

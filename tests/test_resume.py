@@ -10,17 +10,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY, rows_without_time, run_script, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent.checkpoint import find_checkpoint, load_part, load_state
+from agent.observations import observation_frame
+from envs import OBS_SIZE
 
 INTERVALS = [
     *("--training.log-interval-env-steps", "300", "--evaluation.interval-env-steps", "600"),
     *("--training.checkpoint-interval-env-steps", "500"),
     *("--agent.final-lr-fraction", "1"),  # else the learning rates depend on the run's length
+    *("--agent.hold-rate", "0.2"),  # so that a stop comes in the middle of a hold
 ]
 
 
@@ -59,12 +63,35 @@ def test_the_checkpoint_holds_everything(uninterrupted: Path) -> None:
     assert state["config"]["seed"] == 0
 
 
+def test_what_was_collected_is_what_the_settings_say(tmp_path: Path) -> None:
+    """Statistics in the networks' frame; actions held within an episode, never across its end."""
+    out = tmp_path / "run"
+    train(out, "--total-env-steps", 2000, "--agent.hold-rate", "0.9", "--agent.hold-steps", "50")
+    checkpoint = find_checkpoint(out)
+    replay, loop = load_part(checkpoint, "replay"), load_part(checkpoint, "loop")
+    copies = 2
+    obs = replay["obs"].double().numpy()  # [T, steps x copies, 39], everything acted on
+    seen = obs @ observation_frame("relative", OBS_SIZE)
+    np.testing.assert_allclose(loop["observations.mean"], seen.mean(axis=1), atol=1e-6)
+
+    policy = slice(400 // 2, None)  # after the random actions
+    actions = replay["action"][:, policy].unflatten(1, (-1, copies))  # [T, steps, N, 4]
+    ended = replay["truncated"][:, policy].unflatten(1, (-1, copies))[:, :-1]  # [T, steps - 1, N]
+    repeated = actions[:, 1:] == actions[:, :-1]
+    assert repeated[~ended].float().mean() > 0.8
+    assert ended.any()
+    assert not repeated[ended].any()
+
+
 def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
-    """700 steps is a multiple of neither the log interval nor the episodes' ends."""
+    """After 660 steps (165 of each environment) no episode ends, no row is due, actions are held."""
     out = tmp_path / "run"
-    train(out, *INTERVALS, "--total-env-steps", 700)
+    train(out, *INTERVALS, "--total-env-steps", 660)
+    loop = load_part(find_checkpoint(out), "loop")
+    assert loop["held.steps_left"].any()
+    assert not loop["noise.fresh"].any()
     done = run_script("train_mt10.py", "--resume", out, "--total-env-steps", 1600)
     assert done.returncode == 0, done.stderr
     # The first leg ended with a checkpoint and a config of its own; the rest is the same run.
@@ -78,7 +105,7 @@ def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
     settings = (*INTERVALS, "--compile", "auto", "--precision", "bfloat16")
     done = train(whole, *settings, "--total-env-steps", 900)
     assert "compiled critic_objective in" in done.stderr
-    train(parts, *settings, "--total-env-steps", 700)
+    train(parts, *settings, "--total-env-steps", 660)
     done = run_script("train_mt10.py", "--resume", parts, "--total-env-steps", 900)
     assert done.returncode == 0, done.stderr
     assert "compiled critic_objective in" in done.stderr
