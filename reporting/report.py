@@ -175,5 +175,5 @@ def _markdown(report: Report) -> str:
         f"{report['mujoco_version']}.\n\n"
         f"{format_table(report)}\n\n"
         "Success: Meta-World's flag was set at any step of the episode. Intervals: Wilson per task, "
-        "bootstrap over goals for the mean; one training run.\n"
+        "from these for the mean; one training run.\n"
     )

@@ -20,7 +20,7 @@ from reporting.runs import RESULTS, Run, read_csv, read_runs
 from reporting.statistics import mean_interval
 
 ROOT = RESULTS.parent.parent
-PRESETS = ("quick",)
+PRESETS = ("mt10", "quick")
 DOCUMENTS = ("README.md", "docs/results.md")
 
 
@@ -72,7 +72,8 @@ def runs_table(runs: list[Run]) -> str:
     means = np.array([run.report["mean_success_rate"] for run in runs])
     if len(means) > 1:
         low, high = mean_interval(means)
-        lines.append(f"| **mean** | | | | **{means.mean():.1%}** | {low:.1%} - {high:.1%} |")
+        interval = f"{low:.1%} - {high:.1%}" if low < high - 1e-9 else "-"
+        lines.append(f"| **mean** | | | | **{means.mean():.1%}** | {interval} |")
     return align_table(lines)
 
 

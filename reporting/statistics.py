@@ -23,28 +23,24 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
     return float(low), float(high)
 
 
-def mean_success_interval(
-    success: NDArray[np.bool_], seed: int = 0, confidence: float = 0.95
-) -> Interval:
-    """Bootstrap percentile interval of the mean over tasks; episodes are resampled within each task.
+def mean_success_interval(success: NDArray[np.bool_], confidence: float = 0.95) -> Interval:
+    """Interval of the mean over tasks, from the Wilson intervals `[l, u]` of the tasks.
+
+    mean - sqrt(sum (p - l)^2) / T to mean + sqrt(sum (u - p)^2) / T: the method of variance estimates
+    recovery (Zou, Huang & Zhang 2009, Computational Statistics & Data Analysis 53:1080). Unlike a
+    bootstrap it has a width where every episode succeeded.
 
     It covers the luck of the goals drawn, not the luck of the training run: that needs more runs.
 
     Args:
         success: `[T, K]`.
-        seed: of the 9,999 resamples.
+        confidence: of the interval.
     """
-
-    def mean_over_tasks(*samples: NDArray, axis: int = -1) -> NDArray:
-        return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
-
-    if success.shape[1] < 2:
-        return 0.0, 1.0  # one episode per task says next to nothing
-    result = stats.bootstrap(
-        tuple(success.astype(float)),
-        mean_over_tasks,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    episodes = success.shape[1]
+    rates = success.mean(axis=1)
+    ends = np.array(
+        [wilson_interval(int(row.sum()), episodes, confidence) for row in success]
+    )  # [T, 2]
+    low, high = np.sqrt(np.square(ends - rates[:, None]).sum(axis=0)) / len(success)
+    mean = rates.mean()
+    return float(max(mean - low, 0.0)), float(min(mean + high, 1.0))
