@@ -105,7 +105,7 @@ def test_bfloat16_agrees_with_float32_within_its_rounding(kind: str) -> None:
     exact = objectives(small(kind))
     for name, tensors in exact.items():
         errors = relative_errors(fast[name], tensors)
-        assert (fast[name][0] - tensors[0]).abs() < 2e-3, "loss"
+        assert errors[0] < 2e-3, "loss"
         assert errors[1] < 0.01, "Q values or log-probabilities"
         assert max(errors[2:]) < 0.2, "gradients"
         assert max(errors) > 0, "computed in float32"
