@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint, load_state, package_versions
 from agent.devices import resolve_device
-from agent.evaluation import evaluate_agent
+from agent.evaluation import evaluate_agent, evaluation_envs
 from agent.sac import SAC
 from agent.seeding import seed_streams, torch_generator
 from agent.training_state import load_agent
 from configs import UsageError, exit_on_usage_error, parse_recorded_config
 from configs.command_line import parse_command
-from envs import ACTION_SIZE, OBS_SIZE, MT10VectorEnv, make_goal_lists
+from envs import ACTION_SIZE, OBS_SIZE, make_goal_lists
 from reporting.report import (
     Report,
     format_table,
@@ -86,15 +86,8 @@ def main() -> int:
     episodes = evaluation.report_goals * evaluation.episodes_per_goal
     waves = -(-episodes // evaluation.copies_per_task)
     with (
-        MT10VectorEnv(
-            config.env.tasks,
-            make_goal_lists(seed),
-            copies=evaluation.copies_per_task,
-            horizon=evaluation.horizon,
-            seed=seed_streams(seed)["evaluation"],
-            workers=command.workers,
-            start_method=config.env.start_method,
-            autoreset=False,
+        evaluation_envs(
+            config, make_goal_lists(seed), seed_streams(seed)["evaluation"], command.workers
         ) as envs,
         tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
     ):

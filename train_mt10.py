@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from agent.checkpoint import find_checkpoint
 from agent.devices import configure_cpu, resolve_device, simulator_workers
-from agent.evaluation import evaluate_agent
+from agent.evaluation import evaluate_agent, evaluation_envs
 from agent.forecast import describe, require_memory
 from agent.seeding import seed_streams
 from agent.stop_signals import StopRequested, StopSignals
@@ -67,7 +67,7 @@ def train(config: Config, device: torch.device, run: Path, checkpoint: Path | No
     """Train from the start or from a checkpoint, then write the report; returns the exit code."""
     streams = seed_streams(config.seed)
     goal_lists = make_goal_lists(config.seed)
-    env, evaluation = config.env, config.evaluation
+    env = config.env
     with (
         StopSignals() as signals,
         MT10VectorEnv(
@@ -82,17 +82,7 @@ def train(config: Config, device: torch.device, run: Path, checkpoint: Path | No
             stagger=env.stagger_episodes,
             step_timeout_s=env.step_timeout_s,
         ) as envs,
-        MT10VectorEnv(
-            env.tasks,
-            goal_lists,
-            copies=evaluation.copies_per_task,
-            horizon=evaluation.horizon,
-            seed=streams["evaluation"],
-            workers=env.workers,
-            start_method=env.start_method,
-            autoreset=False,
-            step_timeout_s=env.step_timeout_s,
-        ) as eval_envs,
+        evaluation_envs(config, goal_lists, streams["evaluation"], env.workers) as eval_envs,
     ):
         state = TrainingState.fresh(config, device, envs)
         obs = envs.reset() if checkpoint is None else state.restore(checkpoint)

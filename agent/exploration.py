@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from agent.arrays import restore
+from envs.arrays import restore
 
 
 class ExplorationNoise:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.arrays import restore
+from envs.arrays import restore
 
 # A feature that (almost) never moves would be blown up when it does, so its spread is taken as this.
 MIN_SPREAD = 0.02

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from agent.arrays import restore
+from envs.arrays import restore
 
 # Share of the newest episode in the usual return: a memory of some 50 episodes.
 _NEWEST_SHARE = 0.02

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,12 @@ from configs.schema import Config
 from envs.episodes import EpisodeTracker
 from envs.goals import ACTION_SIZE, OBS_SIZE
 from envs.vector import MT10VectorEnv
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, NDArray]: ...
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> None: ...
 
 
 @dataclass
@@ -136,7 +142,9 @@ class TrainingState:
             f"generator.{name}": generator.get_state()
             for name, generator in self.generators.items()
         }
-        for prefix, arrays in self._arrays(simulators).items():
+        groups = {prefix: part.state_dict() for prefix, part in self._collectors().items()}
+        groups["envs"] = {key: simulators[key] for key in simulators if key != "generators"}
+        for prefix, arrays in groups.items():
             loop |= {f"{prefix}.{key}": torch.from_numpy(value) for key, value in arrays.items()}
         parts = {
             "agent": agent_tensors(self.agent),
@@ -171,22 +179,11 @@ class TrainingState:
             self.replay.load_state_dict(load_part(checkpoint, "replay"))
             for name, generator in self.generators.items():
                 self._restore_generator(generator, loop[f"generator.{name}"], state)
-            groups = {
-                prefix: {
-                    key.removeprefix(f"{prefix}."): tensor.numpy()
-                    for key, tensor in loop.items()
-                    if key.startswith(f"{prefix}.")
-                }
-                for prefix in ("noise", "held", "observations", "returns", "episodes", "envs")
-            }
-            self.noise.load_state_dict(groups["noise"])
-            self.held.load_state_dict(groups["held"])
-            self.observations.load_state_dict(groups["observations"])
-            self.returns.load_state_dict(groups["returns"])
-            self.episodes.load_state_dict(groups["episodes"])
+            for prefix, part in self._collectors().items():
+                part.load_state_dict(_group(loop, prefix))
             self.metrics.load_state_dict(state["metrics"])
             self.counters = Counters(**state["counters"])
-            simulators = {**groups["envs"], "generators": state["goal_generators"]}
+            simulators = {**_group(loop, "envs"), "generators": state["goal_generators"]}
             return self.envs.load_state_dict(simulators)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"{checkpoint}: can't be resumed ({error})") from error
@@ -204,15 +201,24 @@ class TrainingState:
     def _header(self) -> dict[str, Any]:
         return {"config": config_as_dict(self.config), "counters": asdict(self.counters)}
 
-    def _arrays(self, simulators: dict[str, Any]) -> dict[str, dict[str, NDArray]]:
+    def _collectors(self) -> dict[str, _Stateful]:
+        """What collecting leaves behind as plain arrays, by its name in `loop.safetensors`."""
         return {
-            "noise": self.noise.state_dict(),
-            "held": self.held.state_dict(),
-            "observations": self.observations.state_dict(),
-            "returns": self.returns.state_dict(),
-            "episodes": self.episodes.state_dict(),
-            "envs": {key: value for key, value in simulators.items() if key != "generators"},
+            "noise": self.noise,
+            "held": self.held,
+            "observations": self.observations,
+            "returns": self.returns,
+            "episodes": self.episodes,
         }
+
+
+def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, NDArray]:
+    """The arrays whose names begin with `prefix.`, without it."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def agent_tensors(agent: SAC) -> dict[str, Tensor]:

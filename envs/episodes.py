@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.arrays import restore
 from envs.vector import Step
 
 
@@ -52,5 +53,4 @@ class EpisodeTracker:
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
         """Restore `state_dict()`; raises `ValueError` on other shapes."""
-        for name, own in self.state_dict().items():
-            own[...] = state[name].reshape(own.shape)
+        restore(self.state_dict(), state)

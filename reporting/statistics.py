@@ -17,10 +17,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 
 def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean over training runs `[n]`, n of at least 2."""
-    spread = stats.sem(values)
-    width = spread or 1e-12  # equal runs: scipy has no interval of width 0
-    low, high = stats.t.interval(confidence, len(values) - 1, values.mean(), width)
-    return float(low), float(high)
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def mean_success_interval(success: NDArray[np.bool_], confidence: float = 0.95) -> Interval:
