@@ -21,6 +21,8 @@ _PUBLISHED = {
     "brc": ("BRC: these ten tasks in its run on fifty", "C4", False),
 }
 
+_OURS = ("C1", "C3", "C2", "C5", "C6")  # those that the published curves leave
+
 
 def draw_on_published(
     name: str,
@@ -51,7 +53,7 @@ def draw_on_published(
             )
     for index, (seed, steps, hours, rates) in enumerate(runs):
         style = {
-            "color": ("C1", "C3", "C2", "C5", "C6")[index % 5],
+            "color": _OURS[index % len(_OURS)],
             "linewidth": 2.0,
             "label": f"{name}, seed {seed}, 50 goals per task",
         }

@@ -72,7 +72,7 @@ def runs_table(runs: list[Run]) -> str:
     means = np.array([run.report["mean_success_rate"] for run in runs])
     if len(means) > 1:
         low, high = mean_interval(means)
-        interval = f"{low:.1%} - {high:.1%}" if low < high - 1e-9 else "-"
+        interval = f"{low:.1%} - {high:.1%}" if low < high else "-"
         lines.append(f"| **mean** | | | | **{means.mean():.1%}** | {interval} |")
     return align_table(lines)
 
