@@ -73,3 +73,35 @@ def draw_on_published(
         axes.xaxis.set_major_formatter("{x:g}")
     figure.legend(*by_steps.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(out, dpi=130)
+
+
+def draw_comparison(
+    runs: dict[str, list[tuple[Steps, Rates, Rates]]],
+    out: Path,
+) -> None:
+    """Success of several networks against environment steps and against hours, the seeds behind.
+
+    Args:
+        runs: environment steps `[k]`, hours `[k]` and success rate `[k]` of each run, by label.
+        out: picture to write.
+    """
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    by_steps, by_hours = figure.subplots(1, 2, sharey=True)
+    for index, (label, own) in enumerate(runs.items()):
+        colour = f"C{index}"
+        for steps, hours, rates in own:
+            by_steps.plot(steps / 1e6, rates, color=colour, linewidth=0.7, alpha=0.4)
+            by_hours.plot(hours, rates, color=colour, linewidth=0.7, alpha=0.4)
+        steps, hours, rates = (np.mean(values, axis=0) for values in zip(*own, strict=True))
+        by_steps.plot(steps / 1e6, rates, color=colour, linewidth=2.2, label=label)
+        by_hours.plot(hours, rates, color=colour, linewidth=2.2)
+    by_steps.set(
+        xlabel="environment steps, all ten tasks [million]",
+        ylabel="mean success rate",
+        ylim=(-0.02, 1.02),
+    )
+    by_hours.set(xlabel="wall-clock [hours], two runs side by side on 2 CPU cores")
+    for axes in (by_steps, by_hours):
+        axes.grid(alpha=0.3)
+    figure.legend(*by_steps.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(out, dpi=130)

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import MT10_TASKS
-from reporting.figures import draw_on_published
+from reporting.comparison import (
+    NETWORKS,
+    comparison_costs_table,
+    comparison_table,
+    comparison_tasks_table,
+    read_comparison,
+)
+from reporting.figures import draw_comparison, draw_on_published
 from reporting.report import align_table, format_table
 from reporting.runs import RESULTS, Run, read_csv, read_runs
 from reporting.statistics import mean_interval
@@ -139,9 +146,13 @@ def make_tables() -> dict[str, str]:
             f"{name}-runs": runs_table(runs),
             f"{name}-tasks": tasks_table(runs),
         }
+    comparison = read_comparison()
     gradient_steps = (3_000, 5_400, 7_800, 11_400, 16_200)
     env_steps = (250_000, 475_000, 750_000, 1_000_000, 1_400_000)
     return tables | {
+        "comparison": comparison_table(comparison),
+        "comparison-costs": comparison_costs_table(comparison),
+        "comparison-tasks": comparison_tasks_table(comparison),
         "tuning": tuning_table("tuning", "gradient_steps", gradient_steps, window=3_600),
         "exploration": tuning_table("exploration", "env_steps", env_steps, window=75_000),
         "hard-tasks": tuning_table(
@@ -160,6 +171,11 @@ def main() -> None:
     for name in PRESETS:
         runs = [(run.seed, run.env_steps, run.hours, run.success) for run in read_runs(name)]
         draw_on_published(name, runs, published, images / f"{name}.png")
+    comparison = {
+        NETWORKS[network]: [(run.env_steps, run.hours, run.success) for run in own]
+        for network, own in read_comparison().items()
+    }
+    draw_comparison(comparison, images / "comparison.png")
     tables = make_tables()
     for name in DOCUMENTS:
         path = ROOT / name

@@ -24,6 +24,7 @@ class Run:
     success: NDArray[np.float64]  # [k] mean over tasks
     report: Report  # report.json: every goal, at the end
     gradient_steps: int
+    dead_units: float  # fraction of the hidden units, mean over layers, at the end
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -46,6 +47,11 @@ def read_runs(name: str) -> list[Run]:
                 success=np.array([float(row["eval/success_rate"]) for row in evaluated]),
                 report=read_report(path.with_suffix(".json")),
                 gradient_steps=int(rows[-1]["gradient_steps"]),
+                dead_units=_mean(rows[-1], "/dead_units"),
             )
         )
     return runs
+
+
+def _mean(row: dict[str, str], suffix: str) -> float:
+    return float(np.mean([float(value) for key, value in row.items() if key.endswith(suffix)]))

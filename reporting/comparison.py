@@ -1,0 +1,114 @@
+"""Dendrites against their rivals: equal parameters, seeds and gradient steps, or equal wall-clock.
+
+The runs are docs/results/comparison/NETWORK-seedN.csv and .json; docs/results.md has the commands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import MT10_TASKS
+from reporting.report import align_table
+from reporting.runs import Run, read_runs
+from reporting.statistics import Interval, mean_interval
+
+NETWORKS = {
+    "k_winners": "dendrites, k-winners",
+    "relu": "dendrites, ReLU",
+    "gate_table": "gate table, k-winners",
+    "mlp": "MLP, ReLU",
+}
+"""File name -> name in tables and figures; the first is what the others are compared with."""
+
+Rates = NDArray[np.float64]
+
+
+def read_comparison() -> dict[str, list[Run]]:
+    """The runs of every network, by seed.
+
+    Raises:
+        ValueError: the networks were not trained with the same seeds and gradient steps.
+    """
+    runs = {network: read_runs(f"comparison/{network}") for network in NETWORKS}
+    if len({tuple((run.seed, run.gradient_steps) for run in own) for own in runs.values()}) != 1:
+        raise ValueError("docs/results/comparison: seeds or gradient steps differ between networks")
+    return runs
+
+
+def comparison_table(runs: dict[str, list[Run]]) -> str:
+    """Success after equal steps, on the way there, and after equal time; differences to the first."""
+    lines = [
+        "| network | success, 50 goals per task | difference | mean on the way | difference |",
+        "|---" * 5 + "|",
+    ]
+    measures = {network: _measures(own) for network, own in runs.items()}
+    first = next(iter(measures.values()))
+    for network, own in measures.items():
+        cells = [NETWORKS[network]]
+        for rates, reference in zip(own, first, strict=True):
+            cells += [_percent(rates), _difference(rates, reference)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return align_table(lines)
+
+
+def comparison_costs_table(runs: dict[str, list[Run]]) -> str:
+    """Success at the time when the fastest run was done, hours to the end, and dead units."""
+    time = min(run.hours[-1] for own in runs.values() for run in own)
+    lines = [
+        f"| network | hours | success after {time:.2f} h, 10 goals per task | difference | dead units |",
+        "|---" * 5 + "|",
+    ]
+    measures = {
+        network: np.array([np.interp(time, run.hours, run.success) for run in own])
+        for network, own in runs.items()
+    }
+    first = next(iter(measures.values()))
+    for network, own in runs.items():
+        rates = measures[network]
+        hours = np.mean([run.hours[-1] for run in own])
+        dead = np.mean([run.dead_units for run in own])
+        lines.append(
+            f"| {NETWORKS[network]} | {hours:.2f} | {_percent(rates)} "
+            f"| {_difference(rates, first)} | {dead:.1%} |"
+        )
+    return align_table(lines)
+
+
+def comparison_tasks_table(runs: dict[str, list[Run]]) -> str:
+    """Mean success of every task and network over the seeds, and each seed's."""
+    names = [NETWORKS[network] for network in runs]
+    lines = [f"| task | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for task in MT10_TASKS:
+        cells = []
+        for own in runs.values():
+            rates = [run.report["tasks"][task]["success_rate"] for run in own]
+            cells.append(
+                f"{np.mean(rates):.0%} ({', '.join(f'{100 * rate:.0f}' for rate in rates)})"
+            )
+        lines.append(f"| {task.removesuffix('-v3')} | {' | '.join(cells)} |")
+    return align_table(lines)
+
+
+def _measures(own: list[Run]) -> tuple[Rates, Rates]:
+    """Success at the end and the mean of the evaluations during training, each `[seeds]`."""
+    final = np.array([run.report["mean_success_rate"] for run in own])
+    return final, np.array([run.success.mean() for run in own])
+
+
+def _percent(rates: Rates) -> str:
+    low, high = mean_interval(rates)
+    return f"{rates.mean():.1%} ({_points((max(low, 0.0), min(high, 1.0)))})"
+
+
+def _difference(rates: Rates, reference: Rates) -> str:
+    """Mean and interval of differences paired by seed, in percentage points."""
+    if rates is reference:
+        return ""
+    difference = rates - reference
+    return f"{100 * difference.mean():+.1f} ({_points(mean_interval(difference), sign='+')})"
+
+
+def _points(interval: Interval, sign: str = "") -> str:
+    low, high = (100 * end for end in interval)
+    return f"{low:{sign}.1f} to {high:{sign}.1f}"
