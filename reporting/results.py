@@ -27,7 +27,7 @@ from reporting.runs import RESULTS, Run, read_csv, read_runs
 from reporting.statistics import mean_interval
 
 ROOT = RESULTS.parent.parent
-PRESETS = ("mt10", "quick")
+PRESETS = ("mt10", "mlp", "quick")
 DOCUMENTS = ("README.md", "docs/results.md")
 
 
