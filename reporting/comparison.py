@@ -37,7 +37,7 @@ def read_comparison() -> dict[str, list[Run]]:
 
 
 def comparison_table(runs: dict[str, list[Run]]) -> str:
-    """Success after equal steps, on the way there, and after equal time; differences to the first."""
+    """Success after equal steps and on the way there; differences to the first network."""
     lines = [
         "| network | success, 50 goals per task | difference | mean on the way | difference |",
         "|---" * 5 + "|",
@@ -97,6 +97,7 @@ def _measures(own: list[Run]) -> tuple[Rates, Rates]:
 
 
 def _percent(rates: Rates) -> str:
+    """Mean and interval, the interval's ends cut at 0 and 100 %."""
     low, high = mean_interval(rates)
     return f"{rates.mean():.1%} ({_points((max(low, 0.0), min(high, 1.0)))})"
 

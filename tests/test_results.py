@@ -115,7 +115,7 @@ def test_the_committed_comparison_is_between_equals() -> None:
             assert all(task["episodes"] == 50 for task in run.report["tasks"].values())
 
 
-def test_the_compared_networks_start_alike(goal_lists: GoalLists) -> None:
+def test_the_compared_networks_start_as_the_document_says(goal_lists: GoalLists) -> None:
     """Spread of the untrained policies' means and standard deviations, as docs/results.md has them."""
     random, device = np.random.default_rng(0), torch.device("cpu")
     mt10, mlp = load_config("mt10"), load_config("mlp")
