@@ -27,7 +27,7 @@ test: $(READY) ## lint, type check and the test suite (about seventeen minutes o
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(READY) ## ruff and mypy only
 	$(BIN)/ruff check .
