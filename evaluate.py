@@ -18,15 +18,14 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from agent.checkpoint import find_checkpoint, load_state, package_versions
+from agent.checkpoint import package_versions
 from agent.devices import resolve_device
-from agent.evaluation import evaluate_agent, evaluation_envs
-from agent.sac import SAC
-from agent.seeding import seed_streams, torch_generator
-from agent.training_state import load_agent
-from configs import UsageError, exit_on_usage_error, parse_recorded_config
+from agent.evaluation import evaluate_agent
+from agent.seeding import seed_streams
+from agent.trained_policy import load_policy
+from configs import UsageError, exit_on_usage_error
 from configs.command_line import parse_command
-from envs import ACTION_SIZE, OBS_SIZE, make_goal_lists
+from envs import evaluation_envs, make_goal_lists
 from reporting.report import (
     Report,
     format_table,
@@ -63,26 +62,17 @@ class EvaluateCommand:
 def main() -> int:
     """The command: returns the exit code."""
     command = parse_command(EvaluateCommand, sys.argv[1:])
-    checkpoint = find_checkpoint(command.run_or_checkpoint)
-    state = load_state(checkpoint)
-    config = parse_recorded_config(state.get("config"), source=f"{checkpoint}/state.json: config")
+    check_flags(command)
+    out = command.out or command.run_or_checkpoint / "evaluation"
+    policy = load_policy(command.run_or_checkpoint, resolve_device(command.device))
+    warn_about_versions(policy.versions)
+    config = policy.config
     evaluation = replace(
         config.evaluation,
         report_goals=config.env.num_goals if command.goals is None else command.goals,
         actions=command.actions or config.evaluation.actions,
     )
-    check_flags(command)
     seed = config.seed if command.seed is None else command.seed
-    warn_about_versions(state.get("versions", {}))
-
-    agent = SAC(
-        config,
-        OBS_SIZE,
-        ACTION_SIZE,
-        resolve_device(command.device),
-        torch_generator(seed_streams(0)["weights"]),
-    )
-    load_agent(agent, checkpoint)
     episodes = evaluation.report_goals * evaluation.episodes_per_goal
     waves = -(-episodes // evaluation.copies_per_task)
     with (
@@ -92,7 +82,7 @@ def main() -> int:
         tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
     ):
         results = evaluate_agent(
-            agent,
+            policy.agent,
             envs,
             goals=evaluation.report_goals,
             episodes_per_goal=evaluation.episodes_per_goal,
@@ -100,9 +90,8 @@ def main() -> int:
             seed=seed_streams(seed)["evaluation"],
             on_step=bar.update,
         )
-    trained = int(state["counters"]["env_steps"])
-    report = make_report(results, report_facts(replace(config, seed=seed), trained, evaluation))
-    out = command.out or command.run_or_checkpoint / "evaluation"
+    facts = report_facts(replace(config, seed=seed), policy.env_steps, evaluation)
+    report = make_report(results, facts)
     write_report(report, out)
     print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
     compare_with_history(report, command.run_or_checkpoint / "report.json")
@@ -115,7 +104,9 @@ def compare_with_history(report: Report, path: Path) -> None:
         return
     earlier = read_report(path)
     settings = ("actions", "goals", "episodes_per_goal", "horizon", "seed", "env_steps_trained")
-    if any(earlier[key] != report[key] for key in settings):
+    theirs, mine = dict(earlier), dict(report)
+    same_tasks = earlier["tasks"].keys() == report["tasks"].keys()
+    if not same_tasks or any(theirs[key] != mine[key] for key in settings):
         return  # another evaluation
     other = [
         f"{name} {sorted(set(task['failed_goals']) ^ set(earlier['tasks'][name]['failed_goals']))}"

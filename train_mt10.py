@@ -11,6 +11,7 @@ The story: environments -> replay buffer -> SAC update -> checkpoint -> report.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,16 +20,25 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agent.checkpoint import find_checkpoint
+from agent.counters import updates_due
 from agent.devices import configure_cpu, resolve_device, simulator_workers
-from agent.evaluation import evaluate_agent, evaluation_envs
+from agent.evaluation import evaluate_agent
 from agent.forecast import describe, require_memory
+from agent.saved_state import restore, save_best, save_newest
 from agent.seeding import seed_streams
 from agent.stop_signals import StopRequested, StopSignals
 from agent.training_state import TrainingState
-from configs import Config, dump_config, exit_on_usage_error
+from configs import Config, UsageError, dump_config, exit_on_usage_error
 from configs.command_line import parse_train_command
-from envs import ACTION_SIZE, EpisodeResults, MT10VectorEnv, make_goal_lists
+from envs import (
+    ACTION_SIZE,
+    EpisodeResults,
+    MT10VectorEnv,
+    WorkerError,
+    evaluation_envs,
+    make_goal_lists,
+    training_envs,
+)
 from reporting.metrics_log import MetricsLog
 from reporting.report import (
     evaluation_metrics,
@@ -38,7 +48,7 @@ from reporting.report import (
     report_facts,
     write_report,
 )
-from reporting.run_folder import create_run_folder, write_config
+from reporting.run_folder import create_run_folder, open_run
 from reporting.stopwatch import Stopwatch
 
 
@@ -54,47 +64,36 @@ def main() -> int:
         return 0
     print(describe(config, device))
     require_memory(config, device)
-    if command.resume is not None:
-        run, checkpoint = command.resume, find_checkpoint(command.resume)
-        write_config(run, config)
-    else:
-        run, checkpoint = create_run_folder(command.out, command.config, config), None
-    print(f"run folder: {run}", flush=True)
-    return train(config, device, run, checkpoint)
+    run = command.resume or create_run_folder(command.out, command.config, config.seed)
+    with open_run(run, config, resume=command.resume is not None) as checkpoint:
+        return train(config, device, run, checkpoint)
 
 
 def train(config: Config, device: torch.device, run: Path, checkpoint: Path | None) -> int:
     """Train from the start or from a checkpoint, then write the report; returns the exit code."""
     streams = seed_streams(config.seed)
     goal_lists = make_goal_lists(config.seed)
-    env = config.env
+    workers = simulator_workers(config.env.workers, device)
     with (
         StopSignals() as signals,
-        MT10VectorEnv(
-            env.tasks,
-            goal_lists,
-            num_goals=env.num_goals,
-            copies=env.copies_per_task,
-            horizon=env.horizon,
-            seed=streams["environments"],
-            workers=simulator_workers(env.workers, device),
-            start_method=env.start_method,
-            stagger=env.stagger_episodes,
-            step_timeout_s=env.step_timeout_s,
-        ) as envs,
-        evaluation_envs(config, goal_lists, streams["evaluation"], env.workers) as eval_envs,
+        training_envs(config, goal_lists, streams["environments"], workers) as envs,
+        evaluation_envs(config, goal_lists, streams["evaluation"], config.env.workers) as eval_envs,
     ):
         state = TrainingState.fresh(config, device, envs)
-        obs = envs.reset() if checkpoint is None else state.restore(checkpoint)
+        obs = envs.reset() if checkpoint is None else restore(state, checkpoint)
         counters = state.counters
-        resume_at = None if checkpoint is None else (counters.env_steps, counters.metrics_bytes)
+        written = counters.next_row_env_steps, counters.metrics_bytes
+        resume_at = None if checkpoint is None else written
         loop = TrainingLoop(state, run, MetricsLog(run, config, resume_at), eval_envs, signals)
         try:
             loop.run_from(obs)
             loop.report()
-        except StopRequested:
-            path = state.save(run / "checkpoints")
-            print(f"stopped; saved {path}\nresume with: python train_mt10.py --resume {run}")
+        except (StopRequested, WorkerError) as stop:
+            path = save_newest(state, run / "checkpoints")
+            how = f"saved {path}\nresume with: python train_mt10.py --resume {run}"
+            if isinstance(stop, WorkerError):
+                raise UsageError(f"{stop}; {how}") from stop
+            print(f"stopped; {how}")
             return 128 + (signals.received or 0)
         finally:
             loop.log.close()
@@ -120,7 +119,7 @@ class TrainingLoop:
 
     def run_from(self, obs: NDArray[np.float32]) -> None:
         """The loop. `obs [T, N, 39]` is what to act on first."""
-        counters, total = self.counters, self.config.total_env_steps
+        state, counters, total = self.state, self.counters, self.config.total_env_steps
         with tqdm(total=total, initial=counters.env_steps, unit="step", disable=None) as bar:
             while True:
                 row = self.evaluate_and_log()
@@ -131,12 +130,13 @@ class TrainingLoop:
                 if done or self.is_due(
                     "checkpoint", self.config.training.checkpoint_interval_env_steps
                 ):
-                    self.save()
+                    counters.last_checkpoint_env_steps = counters.env_steps
+                    self.save(save_newest, or_fail=done)
                 if done:
                     break
                 self.signals.check()
                 obs = self.collect_and_learn(obs)
-                bar.update(self.state.envs.num_envs)
+                bar.update(state.envs.num_envs)
 
     def collect_and_learn(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """One vector step, with the gradient steps that are due while the simulators run."""
@@ -148,12 +148,13 @@ class TrainingLoop:
         with self.stopwatch.section("simulate"):
             step = state.envs.step_wait()
         ends = step.terminated, step.truncated
-        transitions = (obs, actions, step.reward, step.next_obs, *ends)
+        transitions = (obs, actions, step.reward, step.next_obs, *ends, step.lost)
         state.replay.add(*(torch.from_numpy(array) for array in transitions))
         state.noise.forget(step.done)
         state.held.forget(step.done)
         state.observations.observe(obs)
-        state.returns.observe(step.reward, step.done)
+        state.returns.observe(step.reward, step.done & ~step.lost)
+        state.returns.forget(step.lost)
         if step.done.any():
             state.agent.set_observation_scale(state.observations)
             state.agent.set_reward_scale(state.returns)
@@ -166,8 +167,15 @@ class TrainingLoop:
                 }
             )
             counters.episodes += 1
+        counters.lost_episodes += int(step.lost.sum())
+        counters.worker_restarts += step.worker_restarts
         counters.vector_steps += 1
         counters.env_steps += state.envs.num_envs
+        if counters.lost_episodes > self.config.env.lost_episodes:
+            raise WorkerError(
+                f"{counters.lost_episodes} episodes lost to faults of the simulators; go on with a "
+                "higher --env.lost-episodes"
+            )
         return step.obs
 
     def choose_actions(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -180,15 +188,11 @@ class TrainingLoop:
 
     def learn(self) -> None:
         """The gradient steps that are due after the vector steps so far."""
-        counters, training, state = self.counters, self.config.training, self.state
-        if counters.env_steps <= training.random_env_steps:
-            return
-        counters.updates_owed += training.updates_per_vector_step
-        if counters.vector_steps % training.update_interval_vector_steps:
-            return
+        counters, state = self.counters, self.state
+        due = updates_due(counters.vector_steps, state.envs.num_envs, self.config.training)
         generator, replay = state.generators["learning"], self.config.replay
         state.agent.set_learning_rates(counters.env_steps / self.config.total_env_steps)
-        while counters.updates_owed >= 1:
+        while counters.gradient_steps < due:
             with self.stopwatch.section("sample"):
                 batch = state.replay.sample(replay.sampling, replay.batch_size, generator)
                 shape = (2, *batch.action.shape)
@@ -197,7 +201,6 @@ class TrainingLoop:
             with self.stopwatch.section("learn"):
                 metrics = state.agent.update(batch, noise)
             state.metrics.add(metrics)
-            counters.updates_owed -= 1
             counters.gradient_steps += 1
 
     def evaluate_and_log(self) -> dict[str, float]:
@@ -208,8 +211,6 @@ class TrainingLoop:
             results = self.evaluate(evaluation.goals)
             row |= evaluation_metrics(results)
             is_best = row["eval/success_rate"] > self.counters.best_success_rate
-            if is_best:
-                self.counters.best_success_rate = row["eval/success_rate"]
             tqdm.write(format_evaluation(results, self.counters.env_steps))
             self.counters.last_evaluation_env_steps = self.counters.env_steps
         if self.is_due("log", self.config.training.log_interval_env_steps):
@@ -219,8 +220,8 @@ class TrainingLoop:
             self.counters.elapsed_hours = self.stopwatch.elapsed_hours()
             self.log.write(asdict(self.counters), row)
             self.counters.metrics_bytes = self.log.size
-        if is_best:
-            self.state.save_best(self.run / "checkpoints")
+        if is_best and self.save(save_best):
+            self.counters.best_success_rate = row["eval/success_rate"]
         return row
 
     def evaluate(self, goals: int) -> EpisodeResults:
@@ -250,11 +251,19 @@ class TrainingLoop:
         last: int = getattr(self.counters, f"last_{what}_env_steps")
         return self.counters.env_steps // interval > last // interval
 
-    def save(self) -> None:
-        """Write the newest checkpoint."""
+    def save(self, write: Callable[[TrainingState, Path], Path], or_fail: bool = False) -> bool:
+        """Write a checkpoint; where the disk does not take it, say so and go on."""
         with self.stopwatch.section("checkpoint"):
-            self.counters.last_checkpoint_env_steps = self.counters.env_steps
-            self.state.save(self.run / "checkpoints")
+            try:
+                write(self.state, self.run / "checkpoints")
+                return True
+            except OSError as error:
+                if or_fail:
+                    raise
+                tqdm.write(
+                    f"warning: no checkpoint could be written ({error}); trying again at the next interval"
+                )
+                return False
 
     def report(self) -> None:
         """Evaluate every goal and write the report that evaluate.py would write."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
+from pydantic import AllowInfNan, TypeAdapter
 from torch import Tensor
+
+_Finite = Annotated[float, AllowInfNan(False)]
+_SCHEMA = TypeAdapter(dict[str, tuple[_Finite | list[_Finite], Annotated[int, Ge(1), Le(2**53)]]])
 
 
 class MeanAccumulator:
@@ -25,20 +31,29 @@ class MeanAccumulator:
 
     def pop(self) -> dict[str, float | list[float]]:
         """Means since the last call, a list for a vector; then start afresh."""
-        means: dict[str, float | list[float]] = {
-            key: (total / self._counts[key]).tolist() for key, total in self._sums.items()
-        }
+        means = self.means()
         self._sums, self._counts = {}, {}
         return means
 
-    def state_dict(self) -> dict[str, list]:
-        """JSON data; float32 sums survive the round trip exactly."""
-        return {key: [total.tolist(), self._counts[key]] for key, total in self._sums.items()}
+    def means(self) -> dict[str, float | list[float]]:
+        """Means since the last `pop`."""
+        return {key: (total / self._counts[key]).tolist() for key, total in self._sums.items()}
 
-    def load_state_dict(self, state: dict[str, list]) -> None:
-        """Restore `state_dict()`."""
-        self._sums = {key: torch.tensor(total) for key, (total, _) in state.items()}
-        self._counts = {key: int(count) for key, (_, count) in state.items()}
+    def state_dict(self) -> dict[str, list]:
+        """JSON data; float32 sums survive the round trip exactly. Less those that are not finite."""
+        return {
+            key: [total.tolist(), self._counts[key]]
+            for key, total in self._sums.items()
+            if total.isfinite().all()
+        }
+
+    def load_state_dict(self, state: Any) -> None:
+        """Restore `state_dict()`; raises `ValueError` if it is none."""
+        checked = _SCHEMA.validate_python(state)
+        self._sums = {
+            key: torch.tensor(total, dtype=torch.float32) for key, (total, _) in checked.items()
+        }
+        self._counts = {key: count for key, (_, count) in checked.items()}
 
 
 def per_task(key: str, values: list[float], tasks: tuple[str, ...]) -> dict[str, float]:

@@ -12,27 +12,9 @@ from numpy.typing import NDArray
 
 from agent.sac import SAC
 from agent.seeding import torch_generator
-from configs import Config
-from envs.goals import ACTION_SIZE, GoalLists
+from envs.goals import ACTION_SIZE
 from envs.rollout import EpisodeResults, rollout
 from envs.vector import MT10VectorEnv
-
-
-def evaluation_envs(
-    config: Config, goal_lists: GoalLists, seed: SeedSequence, workers: int | Literal["auto"]
-) -> MT10VectorEnv:
-    """The environments that `evaluate_agent` runs in: of the evaluation's horizon, no autoreset."""
-    return MT10VectorEnv(
-        config.env.tasks,
-        goal_lists,
-        copies=config.evaluation.copies_per_task,
-        horizon=config.evaluation.horizon,
-        seed=seed,
-        workers=workers,
-        start_method=config.env.start_method,
-        autoreset=False,
-        step_timeout_s=config.env.step_timeout_s,
-    )
 
 
 def evaluate_agent(

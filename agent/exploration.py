@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from envs.arrays import restore
+from envs.arrays import require_range, restore
 
 
 class ExplorationNoise:
@@ -92,5 +92,7 @@ class HeldActions:
         return {"steps_left": self._steps_left.numpy(), "value": self._value.numpy()}
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes."""
+        """Restore `state_dict()`; raises `ValueError` on other shapes or lengths of holds."""
+        require_range("steps_left", state["steps_left"], 0, self.longest)
+        require_range("value", state["value"], -1, 1)
         restore(self.state_dict(), state)

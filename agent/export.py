@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
-from agent.checkpoint import find_checkpoint, load_part, load_state, write_checkpoint
+from agent.agent_tensors import network_tensors
+from agent.checkpoint import find_checkpoint, load_state, write_checkpoint
+from agent.trained_policy import load_policy
 from configs import UsageError, exit_on_usage_error
 from configs.command_line import parse_command
 
@@ -41,11 +44,7 @@ def main() -> int:
             raise UsageError(f"{command.run}: no {name} in it; export a finished run")
     if command.out.exists():
         raise UsageError(f"--out {command.out}: exists already; give a new folder")
-    networks = {
-        name: tensor
-        for name, tensor in load_part(checkpoint, "agent").items()
-        if name.startswith("model.")
-    }
+    networks = network_tensors(load_policy(command.run, torch.device("cpu")).agent)
     state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "counters")}
     command.out.mkdir(parents=True)
     write_checkpoint(command.out, {"agent": networks}, state)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.arrays import restore
+from envs.arrays import require_range, restore
 
 # A feature that (almost) never moves would be blown up when it does, so its spread is taken as this.
 MIN_SPREAD = 0.02
@@ -88,5 +88,6 @@ class ObservationScale:
         return {"count": self.count, "mean": self.mean, "squares": self._squares}
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes."""
+        """Restore `state_dict()`; raises `ValueError` on other shapes or a negative count."""
+        require_range("count", state["count"], 0, 2**53)
         restore(self.state_dict(), state)

@@ -111,11 +111,13 @@ class ReplayBuffer:
         next_obs: Tensor,
         terminated: Tensor,
         truncated: Tensor,
+        lost: Tensor | None = None,
     ) -> None:
         """Store N transitions of every task: `[T, N, obs]`, `[T, N, action]`, `[T, N]`, ...
 
         Row i of one call follows row i of the call before, unless an episode ended there; so for
-        n_step > 1 every call must store the same N.
+        n_step > 1 every call must store the same N. In the place of a `lost [T, N]` transition the
+        one before it is stored a second time, and its episode ends there.
         """
         rows = dict(
             obs=obs,
@@ -130,8 +132,20 @@ class ReplayBuffer:
         for name, value in rows.items():
             store = self.storage[name]
             store[:, slots.to(store.device)] = value.to(store.device, store.dtype)
+        if lost is not None and lost.any():
+            self._repeat(lost, slots)
         self.position = (self.position + count) % self.ring
         self.size = min(self.size + count, self.ring)
+
+    def _repeat(self, lost: Tensor, slots: Tensor) -> None:
+        """Fill the slots of `lost [T, N]` transitions with those before them, and end those there."""
+        if self.size == 0:
+            raise UsageError("a simulator failed in its very first step; start again")
+        tasks, rows = lost.to(slots.device).nonzero(as_tuple=True)
+        here, before = slots[rows], (slots[rows] - self.copies) % self.ring
+        self.storage["truncated"][tasks, before] = True
+        for store in self.storage.values():
+            store[tasks, here] = store[tasks, before]
 
     def sample(self, sampling: Sampling, batch_size: int, generator: Generator) -> Batch:
         """A random batch; `generator` must be on the buffer's device.
@@ -208,18 +222,29 @@ class ReplayBuffer:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore; raises `ValueError` if the rings have another size."""
-        size = state["obs"].shape[1]
-        position = int(state["position"])
+        """Restore; raises `ValueError` if it is not the state of rings of our size."""
+        for name in ("position", "copies"):
+            if state[name].shape != () or state[name].dtype != torch.int64:
+                raise ValueError(f"'{name}' is not a whole number")
+        size = state["reward"].shape[-1] if state["reward"].dim() else 0
+        position, copies = int(state["position"]), int(state["copies"])
+        if not 1 <= copies <= self.ring or not 0 <= position <= self.ring:
+            raise ValueError(f"position {position} and copies {copies} are not of this ring")
         # While a ring fills up, its write position is its size; a full ring must have our length.
         if size > self.ring or position != (size if size < self.ring else position % self.ring):
             raise ValueError(f"holds {size} transitions per task, the ring is {self.ring}")
         for name, store in self.storage.items():
-            if state[name].shape != (self.num_tasks, size, *store.shape[2:]):
-                raise ValueError(f"'{name}' has shape {tuple(state[name].shape)}")
+            theirs = state[name]
+            if (
+                theirs.shape != (self.num_tasks, size, *store.shape[2:])
+                or theirs.dtype != store.dtype
+            ):
+                raise ValueError(f"'{name}' is {theirs.dtype} {tuple(theirs.shape)}")
+            if not theirs.isfinite().all():
+                raise ValueError(f"'{name}' is not finite")
         for name, store in self.storage.items():
             store[:, :size] = state[name]
-        self.size, self.position, self.copies = size, position, int(state["copies"])
+        self.size, self.position, self.copies = size, position, copies
 
 
 def free_bytes(device: torch.device) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from envs.arrays import restore
+from envs.arrays import require_range, restore
 
 # Share of the newest episode in the usual return: a memory of some 50 episodes.
 _NEWEST_SHARE = 0.02
@@ -59,6 +59,10 @@ class ReturnScale:
             self.usual[t] += share * (newest - self.usual[t])
         self._length[done] = 0
 
+    def forget(self, lost: NDArray[np.bool_]) -> None:
+        """Drop the running episodes where `lost [T, N]`."""
+        self._length[lost] = 0
+
     def reward_scale(self, highest_value: float) -> NDArray[np.float32]:
         """Factor `[T]`, 1 before any episode.
 
@@ -78,7 +82,8 @@ class ReturnScale:
         }
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes."""
+        """Restore `state_dict()`; raises `ValueError` on other shapes or lengths."""
+        require_range("length", state["length"], 0, self._rewards.shape[-1] - 1)
         restore(self.state_dict(), state)
 
 

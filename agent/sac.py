@@ -118,8 +118,8 @@ class SAC(nn.Module):
             noise: `[2, ..., action]` standard normal, for the next action and the new action.
 
         Returns:
-            Detached tensors: scalar losses, and per task `[T]` the mean Q of the batch, the
-            policy's entropy and the temperature.
+            Detached tensors: scalar losses, 1 for each optimiser that skipped its step, and per task
+            `[T]` the mean Q of the batch, the policy's entropy and the temperature.
         """
         batch = batch._replace(
             obs=self.scaled(batch.obs, batch.rows), next_obs=self.scaled(batch.next_obs, batch.rows)
@@ -131,14 +131,14 @@ class SAC(nn.Module):
         inverse = self.settings.actor_task_weights == "inverse_temperature"
         weight = _per_sample(task_weights(alpha, inverse), batch.rows)
         critic_loss, q = self._critic_objective(batch, noise[0], temperature)
-        self._descend("critic", critic_loss)
+        skipped = {"losses/skipped/critic": self._descend("critic", critic_loss)}
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
         policy_loss, log_prob = self._actor_objective(batch, noise[1], temperature, weight)
-        self._descend("actor", policy_loss)
+        skipped["losses/skipped/actor"] = self._descend("actor", policy_loss)
         self._selected = None
         self.critic.requires_grad_(True)
         alpha_loss = self._temperature_objective(log_prob, batch.rows)
-        self._descend("temperature", alpha_loss)
+        skipped["losses/skipped/temperature"] = self._descend("temperature", alpha_loss)
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critic.parameters()),
@@ -149,6 +149,7 @@ class SAC(nn.Module):
             "losses/critic": critic_loss.detach().clone(),  # a CUDA graph overwrites its results
             "losses/actor": policy_loss.detach().clone(),
             "losses/temperature": alpha_loss.detach(),
+            **skipped,
             "values/q": _per_task(q.mean(dim=0), batch.rows, len(self.log_temperature)),
             "policy/entropy": _per_task(-log_prob, batch.rows, len(self.log_temperature)),
             "policy/temperature": self.log_temperature.detach().exp(),
@@ -183,14 +184,20 @@ class SAC(nn.Module):
         log_temperature = _per_sample(self.log_temperature, rows)
         return temperature_loss(log_temperature, log_prob, self.target_entropy)
 
-    def _descend(self, name: str, loss: Tensor) -> None:
+    def _descend(self, name: str, loss: Tensor) -> Tensor:
+        """One step of an optimiser; with a gradient that is not finite none, and 1 instead of 0."""
         parameters: list[nn.Parameter] = self.optimizers[name].param_groups[0]["params"]
         gradients = torch.autograd.grad(loss, parameters)
+        total = torch.stack([gradient.sum() for gradient in gradients]).sum()
+        skip = 1.0 - total.isfinite().float()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient.contiguous()  # the fused optimiser ignores strides
-        self.optimizers[name].step()
+        optimizer = self.optimizers[name]
+        optimizer.found_inf = skip  # type: ignore[attr-defined]  # it then leaves everything as it is
+        optimizer.step()
         for parameter in parameters:
             parameter.grad = None
+        return skip
 
     @torch.no_grad()
     def act(self, obs: NDArray[np.float32], noise: Tensor | None) -> NDArray[np.float32]:

@@ -1,24 +1,18 @@
-"""Everything a training run is made of, saved and restored together.
-
-Resuming equals never having stopped, so whatever influences a later step or a later row of metrics
-is in here: networks, masks, optimiser moments, temperatures, replay buffer, scales of returns and
-observations, exploration noise, held actions, every generator, the running episodes, counters, and
-metrics gathered since the last row.
-"""
+"""Everything a training run is made of: what influences a later step or a later row of metrics."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+import math
+import sys
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator
 
 from agent.accumulator import MeanAccumulator, per_task
-from agent.checkpoint import BEST, NEWEST, load_into, load_part, load_state, save_checkpoint
+from agent.counters import Counters
 from agent.diagnostics import network_statistics
 from agent.exploration import ExplorationNoise, HeldActions
 from agent.forecast import replay_device
@@ -27,39 +21,20 @@ from agent.replay import ReplayBuffer
 from agent.returns import ReturnScale
 from agent.sac import SAC
 from agent.seeding import seed_streams, torch_generator
-from configs.errors import UsageError
-from configs.loading import config_as_dict
 from configs.schema import Config
 from envs.episodes import EpisodeTracker
 from envs.goals import ACTION_SIZE, OBS_SIZE
-from envs.vector import MT10VectorEnv
+from envs.vector import MT10VectorEnv, NonFiniteError
 
 
-class _Stateful(Protocol):
-    def state_dict(self) -> dict[str, NDArray]: ...
+class Stateful(Protocol):
+    """A part of the state that is plain arrays."""
 
-    def load_state_dict(self, state: dict[str, NDArray]) -> None: ...
+    def state_dict(self) -> dict[str, NDArray]:
+        """Its arrays, by name."""
 
-
-@dataclass
-class Counters:
-    """How far the run has come. One vector step is one environment step in every environment."""
-
-    env_steps: int = 0
-    vector_steps: int = 0
-    gradient_steps: int = 0
-    episodes: int = 0
-    updates_owed: float = 0.0
-    """Gradient steps due but not yet done; its fraction is carried over."""
-    last_log_env_steps: int = 0
-    last_evaluation_env_steps: int = 0
-    last_checkpoint_env_steps: int = 0
-    best_success_rate: float = -1.0
-    """Highest mean success of the evaluations during training; -1 before the first."""
-    elapsed_hours: float = 0.0
-    """Wall-clock until the last row of metrics, evaluations included, pauses not."""
-    metrics_bytes: int = 0
-    """Length of metrics.csv, so that rows written after a checkpoint are dropped on resume."""
+    def load_state_dict(self, state: dict[str, NDArray]) -> None:
+        """Restore them; raises `ValueError` where they do not fit."""
 
 
 @dataclass
@@ -120,88 +95,39 @@ class TrainingState:
         return self.agent.log_temperature.device
 
     def pop_metrics(self) -> dict[str, float]:
-        """Everything gathered since the last call, by the keys of docs/metrics.md."""
+        """Everything gathered since the last call, by the keys of docs/metrics.md.
+
+        Raises:
+            NonFiniteError: an optimiser has skipped every one of its steps since then.
+        """
         tasks = self.config.env.tasks
         row: dict[str, float] = {
             "replay/transitions": self.replay.size * len(tasks),
             "train/episodes": self.counters.episodes,
+            "train/lost_episodes": self.counters.lost_episodes,
+            "train/worker_restarts": self.counters.worker_restarts,
         }
-        for key, values in self.metrics.pop().items():
-            row |= per_task(key, values, tasks) if isinstance(values, list) else {key: values}
+        row |= self.by_task(self.metrics.pop())
         for key in ("train/success_rate", "train/return"):
             known = [row[f"{key}/{task}"] for task in tasks if f"{key}/{task}" in row]
             row |= {key: sum(known) / len(known)} if known else {}
         scales = self.agent.reward_scale.tolist()
         row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
+        _require_learning(row)
         return row | network_statistics(self.agent, self.replay.newest(50).to(self.device))
 
-    def save(self, folder: Path) -> Path:
-        """Write the newest checkpoint into the run's `checkpoints/` and return its path."""
-        simulators = self.envs.state_dict()
-        loop: dict[str, Tensor] = {
-            f"generator.{name}": generator.get_state()
-            for name, generator in self.generators.items()
-        }
-        groups = {prefix: part.state_dict() for prefix, part in self._collectors().items()}
-        groups["envs"] = {key: simulators[key] for key in simulators if key != "generators"}
-        for prefix, arrays in groups.items():
-            loop |= {f"{prefix}.{key}": torch.from_numpy(value) for key, value in arrays.items()}
-        parts = {
-            "agent": agent_tensors(self.agent),
-            "replay": self.replay.state_dict(),
-            "loop": loop,
-        }
-        state = {
-            **self._header(),
-            "goal_generators": simulators["generators"],
-            "metrics": self.metrics.state_dict(),
-        }
-        return save_checkpoint(folder, NEWEST, self.counters.env_steps, parts, state)
+    def by_task(self, means: dict[str, float | list[float]]) -> dict[str, float]:
+        """Metrics with a value for each task spread over the tasks' keys, with their mean."""
+        row: dict[str, float] = {}
+        for key, values in means.items():
+            row |= (
+                per_task(key, values, self.config.env.tasks)
+                if isinstance(values, list)
+                else {key: values}
+            )
+        return row
 
-    def save_best(self, folder: Path) -> Path:
-        """Write the best checkpoint: networks only, for `evaluate.py`; it can't be resumed."""
-        networks = {f"model.{name}": value for name, value in self.agent.state_dict().items()}
-        parts = {"agent": networks}
-        return save_checkpoint(folder, BEST, self.counters.env_steps, parts, self._header())
-
-    def restore(self, checkpoint: Path) -> NDArray[np.float32]:
-        """Load a checkpoint into the live objects; returns the observations to act on next.
-
-        Raises:
-            UsageError: it is damaged, of another network, or can't be resumed.
-        """
-        state = load_state(checkpoint)
-        if "goal_generators" not in state:
-            raise UsageError(f"{checkpoint}: holds networks only; resume from checkpoints/step_*")
-        load_agent(self.agent, checkpoint)
-        loop = load_part(checkpoint, "loop")
-        try:
-            self.replay.load_state_dict(load_part(checkpoint, "replay"))
-            for name, generator in self.generators.items():
-                self._restore_generator(generator, loop[f"generator.{name}"], state)
-            for prefix, part in self._collectors().items():
-                part.load_state_dict(_group(loop, prefix))
-            self.metrics.load_state_dict(state["metrics"])
-            self.counters = Counters(**state["counters"])
-            simulators = {**_group(loop, "envs"), "generators": state["goal_generators"]}
-            return self.envs.load_state_dict(simulators)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UsageError(f"{checkpoint}: can't be resumed ({error})") from error
-
-    def _restore_generator(
-        self, generator: Generator, saved: Tensor, state: dict[str, Any]
-    ) -> None:
-        if len(saved) == len(generator.get_state()):
-            generator.set_state(saved)
-            return
-        # A GPU's generator can't go on where the CPU's stopped, nor the other way round.
-        print("note: resumed on another kind of device; not bit for bit the same run any more")
-        generator.manual_seed(generator.initial_seed() + state["counters"]["env_steps"])
-
-    def _header(self) -> dict[str, Any]:
-        return {"config": config_as_dict(self.config), "counters": asdict(self.counters)}
-
-    def _collectors(self) -> dict[str, _Stateful]:
+    def collectors(self) -> dict[str, Stateful]:
         """What collecting leaves behind as plain arrays, by its name in `loop.safetensors`."""
         return {
             "noise": self.noise,
@@ -212,39 +138,19 @@ class TrainingState:
         }
 
 
-def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, NDArray]:
-    """The arrays whose names begin with `prefix.`, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): tensor.numpy()
-        for name, tensor in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
-
-
-def agent_tensors(agent: SAC) -> dict[str, Tensor]:
-    """Parameters, masks, scales of rewards and observations, optimiser moments, by dotted name."""
-    tensors = {f"model.{name}": value for name, value in agent.state_dict().items()}
-    for name, optimizer in agent.optimizers.items():
-        for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{name}.{index}.{key}": value for key, value in moments.items()}
-    return tensors
-
-
-def load_agent(agent: SAC, checkpoint: Path) -> None:
-    """Restore an agent; its networks must have the checkpoint's shapes.
-
-    Raises:
-        UsageError: damaged file or other shapes.
-    """
-    tensors = load_part(checkpoint, "agent")
-    source = checkpoint / "agent.safetensors"
-    own = {f"model.{name}": value for name, value in agent.state_dict().items()}
-    load_into(own, {k: v for k, v in tensors.items() if k.startswith("model.")}, source)
-    for name, optimizer in agent.optimizers.items():
-        document = optimizer.state_dict()
-        prefix = f"optimizer.{name}."
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                index, moment = key.removeprefix(prefix).split(".")
-                document["state"].setdefault(int(index), {})[moment] = value
-        optimizer.load_state_dict(document)
+def _require_learning(row: dict[str, float]) -> None:
+    """Say which steps were skipped and what was not finite; raise if an optimiser took no step at all."""
+    skipped = {key: share for key, share in row.items() if key.startswith("losses/skipped/")}
+    if not any(skipped.values()):
+        return
+    bad = ", ".join(sorted(key for key, value in row.items() if not math.isfinite(value)))
+    what = ", ".join(f"{key.rpartition('/')[2]} {share:.1%}" for key, share in skipped.items())
+    message = (
+        f"gradient steps skipped since the last row ({what}); not finite: {bad or 'gradients'}"
+    )
+    if 1.0 in skipped.values():
+        raise NonFiniteError(
+            f"{message}; nothing is learned any more. The last checkpoint is good: resume from it, or start "
+            "anew with smaller learning rates"
+        )
+    print(f"warning: {message}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from agent.checkpoint import package_versions
+from agent.devices import processor_name
 from envs.worker_handle import usable_cores
 from reporting.report import align_table
 
@@ -97,9 +97,8 @@ def describe_machine() -> dict[str, str | int]:
     """Processor, cores, accelerator and versions."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    model = next((line.split(":")[1] for line in text.splitlines() if "model name" in line), "")
     return {
-        "cpu": model.strip() or platform.processor(),
+        "cpu": processor_name(),
         "avx512_bf16": int("avx512_bf16" in text),
         "amx_bf16": int("amx_bf16" in text),
         "cores": usable_cores(),

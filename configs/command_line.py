@@ -14,8 +14,8 @@ import tyro
 
 from configs.errors import UsageError
 from configs.loading import (
-    changed_keys,
     config_as_dict,
+    fixed_changes,
     load_config,
     parse_config,
     parse_recorded_config,
@@ -24,19 +24,6 @@ from configs.loading import (
 from configs.schema import Config
 
 CommandT = TypeVar("CommandT")
-
-_MAY_CHANGE_ON_RESUME = (
-    "total_env_steps",
-    "device",
-    "threads",
-    "compile",
-    "env.workers",
-    "env.start_method",
-    "env.step_timeout_s",
-    "training.log_interval_env_steps",
-    "training.checkpoint_interval_env_steps",
-    "evaluation.",
-)
 
 
 @dataclass(frozen=True)
@@ -85,11 +72,10 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
     # tyro checks types only; ranges and rules across fields are the schema's.
     settings = parse_config(config_as_dict(command.settings), source="command line")
     if command.resume is not None:
-        for key in changed_keys(defaults, settings):
-            if not key.startswith(_MAY_CHANGE_ON_RESUME):
-                raise UsageError(
-                    f"--{key.replace('_', '-')}: fixed by the run that is resumed; start a new one instead"
-                )
+        for key in fixed_changes(defaults, settings):
+            raise UsageError(
+                f"--{key.replace('_', '-')}: fixed by the run that is resumed; start a new one instead"
+            )
         if command.out is not None:
             raise UsageError("--out: not with --resume, which continues in its own folder")
     return TrainCommand(settings, command.config, command.out, command.resume, command.dry_run)

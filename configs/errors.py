@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 
+_LONGEST = 800
+
 
 class UsageError(Exception):
     """An error whose message is all a user needs: what is wrong, where, and how to mend it."""
@@ -19,13 +21,25 @@ def did_you_mean(word: str, choices: list[str]) -> str:
     return f" (choose from: {', '.join(sorted(choices))})"
 
 
+def one_line(message: str) -> str:
+    """Without line ends and escape sequences, which may come from a stranger's file."""
+    line = " ".join(message.split())
+    printable = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return printable if len(printable) <= _LONGEST else printable[:_LONGEST] + " ..."
+
+
 def exit_on_usage_error(main: Callable[[], int]) -> None:
     """Leave the process with the exit code of a command's `main`; 2 after an error line."""
     try:
         sys.exit(main())
     except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # disk full, folder gone or read-only
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"error: {one_line(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError:
+        print(
+            "error: out of memory; close other programs, or use smaller settings", file=sys.stderr
+        )
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,8 +15,28 @@ from configs.errors import UsageError, did_you_mean
 from configs.schema import Config
 
 _PRESET_FOLDER = Path(__file__).parent
-_MAX_CONFIG_BYTES = 1_000_000
+_MAX_CONFIG_BYTES = 100_000
+_MAX_DEPTH = 20
+_OF_YAML_TAGS = (
+    AttributeError,
+    TypeError,
+    OverflowError,
+)  # what PyYAML raises on `!!int ""` and such
 _SCHEMA = TypeAdapter(Config)
+_MAY_CHANGE_ON_RESUME = (
+    "total_env_steps",
+    "device",
+    "threads",
+    "compile",
+    "env.workers",
+    "env.start_method",
+    "env.step_timeout_s",
+    "env.worker_restarts",
+    "env.lost_episodes",
+    "training.log_interval_env_steps",
+    "training.checkpoint_interval_env_steps",
+    "evaluation.",
+)
 
 
 def preset_names() -> list[str]:
@@ -41,13 +62,27 @@ def load_config(name_or_path: str) -> Config:
 def read_yaml(path: Path) -> Any:
     """The plain data in a YAML file; `UsageError` if it can't be read or parsed."""
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise UsageError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes, not a config")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise UsageError(f"{path}: not a file of at most {_MAX_CONFIG_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+        _require_plain_yaml(text)
+        return yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: can't be read ({error})") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, *_OF_YAML_TAGS) as error:
         raise UsageError(f"{path}: not valid YAML ({error})") from error
+
+
+def _require_plain_yaml(text: str) -> None:
+    """Raise `ValueError` for what takes time or memory out of proportion, before it is built."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not read: they can multiply without end")
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
 
 
 def parse_config(data: Any, source: str) -> Config:
@@ -73,13 +108,10 @@ def parse_recorded_config(data: Any, source: str) -> Config:
     Raises:
         UsageError: as `parse_config`, or another version's settings.
     """
-    recorded = {key for key, _ in _flatten(data)} if isinstance(data, dict) else set()
-    known = {key for key, _ in _flatten(asdict(Config()))}
-    for key in sorted(recorded ^ known):
-        problem = "unknown" if key in recorded else "missing"
+    for problem in _other_keys(data, asdict(Config())):
         raise UsageError(
-            f"{source}: '{key}' is {problem}; it was made by another version of this project, which "
-            "can still read it"
+            f"{source}: {problem}; it was made by another version of this project, which can still "
+            "read it"
         )
     return parse_config(data, source)
 
@@ -95,11 +127,27 @@ def config_as_dict(config: Config) -> dict[str, Any]:
     return asdict(config)
 
 
-def changed_keys(old: Config, new: Config) -> list[str]:
-    """Dotted names of the settings in which two configs differ."""
+def fixed_changes(old: Config, new: Config) -> list[str]:
+    """Dotted names of the settings in which two configs differ, and that a run can't change."""
+    mine, theirs = dict(_flatten(asdict(new))), dict(_flatten(asdict(old)))
     return sorted(
-        key for key, value in _flatten(asdict(old)) if (key, value) not in _flatten(asdict(new))
+        key
+        for key, value in theirs.items()
+        if value != mine[key] and not key.startswith(_MAY_CHANGE_ON_RESUME)
     )
+
+
+def _other_keys(recorded: Any, known: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The settings that are in one of two nested dicts only, in words."""
+    given = recorded if isinstance(recorded, dict) else {}
+    for key in known:
+        if key not in given:
+            yield f"'{prefix}{key}' is missing"
+    for key, value in given.items():
+        if key not in known:
+            yield f"'{prefix}{key!s:.80}' is unknown"
+        elif isinstance(known[key], dict):
+            yield from _other_keys(value, known[key], f"{prefix}{key}.")
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -118,7 +166,14 @@ def _first_problem(error: ValidationError) -> str:
     key = ".".join(location) or "the file"
     if problem["type"] == "unexpected_keyword_argument":
         return f"unknown key '{key}'{did_you_mean(location[-1], _keys_at(location[:-1]))}"
-    return f"{key}: {problem['msg'].lower()}, got {problem['input']!r:.80}"
+    return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
+
+
+def _short(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _known_keys(location: tuple[str | int, ...], keep_last: bool) -> list[str]:

@@ -10,14 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import ConfigDict
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-PositiveInt = Annotated[int, Ge(1)]
-Count = Annotated[int, Ge(0)]
-Rate = Annotated[float, Gt(0)]
+# The upper ends are far from useful values; they stop a config that asks for the impossible.
+PositiveInt = Annotated[int, Ge(1), Le(10**12)]
+Count = Annotated[int, Ge(0), Le(10**12)]
+Hundreds = Annotated[int, Ge(1), Le(1_000)]
+Units = Annotated[int, Ge(1), Le(65_536)]
+Number = Annotated[float, Ge(-1e6), Le(1e6)]
+Rate = Annotated[float, Gt(0), Le(1e6)]
 Fraction = Annotated[float, Gt(0), Le(1)]
 
 MT10_TASKS = (
@@ -45,22 +49,26 @@ class EnvConfig:
 
     __pydantic_config__ = _STRICT
 
-    tasks: Annotated[tuple[str, ...], MinLen(1)] = MT10_TASKS
+    tasks: Annotated[tuple[str, ...], MinLen(1), MaxLen(10)] = MT10_TASKS
     """MT10 tasks to train on, in one-hot order."""
     num_goals: Annotated[int, Ge(1), Le(50)] = 50
     """Goals per task, drawn at random for each episode: 50 is the benchmark's, 1 the paper's."""
     horizon: Annotated[int, Ge(1), Le(500)] = 200
     """Episode length in training [environment steps]; the benchmark's is 500."""
-    copies_per_task: PositiveInt = 5
+    copies_per_task: Hundreds = 5
     """Environments per task."""
     stagger_episodes: bool = True
     """Shorten the first episode of each copy, so that resets spread over time."""
-    workers: PositiveInt | Literal["auto"] = "auto"
+    workers: Hundreds | Literal["auto"] = "auto"
     """Simulator processes while training; auto is the CPU cores that the learner leaves (all, in evaluations)."""
-    start_method: Literal["spawn", "fork", "forkserver"] = "spawn"
+    start_method: Literal["spawn", "fork"] = "spawn"
     """How worker processes are started."""
-    step_timeout_s: Rate = 60.0
-    """A worker that does not answer for this long [s] is an error."""
+    step_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 60.0
+    """A worker that does not answer for this long [s] is replaced."""
+    worker_restarts: Count = 20
+    """Workers that are replaced when they die, raise or do not answer; one more ends the run."""
+    lost_episodes: Count = 100
+    """Episodes that may be lost to unstable physics and the like; one more ends the run."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class ReplayConfig:
 
     capacity: PositiveInt = 1_000_000
     """Transitions kept, over all tasks; each task has a ring of capacity / tasks."""
-    batch_size: PositiveInt = 500
+    batch_size: Annotated[int, Ge(1), Le(10**6)] = 500
     """Transitions per gradient step, over all tasks."""
     sampling: Literal["balanced", "uniform"] = "balanced"
     """balanced: equally many of each task; uniform: over the whole buffer, as the paper."""
@@ -87,13 +95,13 @@ class NetworkConfig:
     """dendritic: the task context gates the units; mlp: it is concatenated to the input."""
     match_parameters: bool = True
     """mlp, gate_table, single_segment: scale the widths to as many parameters as all segments have."""
-    actor_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
+    actor_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
     """Units in each hidden layer of the actor."""
-    critic_hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (256, 256)
+    critic_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
     """Units in each hidden layer of each of the two critics."""
     dendritic_layers: tuple[Count, ...] = (0, 1)
     """Hidden layers (counted from 0) whose units have dendritic segments."""
-    num_segments: PositiveInt = 10
+    num_segments: Hundreds = 10
     """Dendritic segments per unit."""
     gating: Gating = "abs_max_signed"
     """How the segments act on their unit (docs/architecture.md has the equations)."""
@@ -109,7 +117,7 @@ class NetworkConfig:
     """Fraction of non-zero weights, per dendritic segment; 1 is dense."""
     context: Literal["one_hot", "embedding"] = "one_hot"
     """What the segments (or the mlp's input) see of the task."""
-    embedding_size: PositiveInt = 32
+    embedding_size: Units = 32
     """Width of the learned context when context is embedding."""
     context_density: Fraction | Literal["auto"] = "auto"
     """Context density that the segments' initialisation assumes; the published code's is 1."""
@@ -129,27 +137,27 @@ class AgentConfig:
     """Learning rates of actor and critics fall linearly to this fraction by total_env_steps."""
     temperature_lr: Rate = 1e-3
     """Learning rate of the log-temperatures (Adam)."""
-    weight_decay: Annotated[float, Ge(0)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Le(1e6)] = 0.01
     """Decoupled weight decay of actor and critics (AdamW)."""
     actor_task_weights: Literal["equal", "inverse_temperature"] = "inverse_temperature"
     """inverse_temperature: each task's actor loss in units of its temperature (agent/losses.py)."""
     discount: Annotated[float, Gt(0), Lt(1)] = 0.99
     """Discount factor gamma per environment step."""
-    n_step: PositiveInt = 3
+    n_step: Hundreds = 3
     """Steps of real reward in the critics' target, before their own estimate takes over."""
     target_update_rate: Fraction = 0.02
     """Polyak rate tau of the target critics per gradient step."""
     initial_temperature: Rate = 0.003
     """Entropy temperature alpha of every task at the start, in units of the scaled reward."""
-    target_entropy: float | Literal["auto"] = "auto"
+    target_entropy: Number | Literal["auto"] = "auto"
     """Entropy that the temperatures steer to [nats]; auto is minus the action size (-4)."""
-    log_std_bounds: tuple[float, float] = (-10.0, 2.0)
+    log_std_bounds: tuple[Number, Number] = (-10.0, 2.0)
     """Clamp of the policy's log standard deviation."""
     critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"
     """mse: scalar critics; hl_gauss: categorical, Gaussian-smoothed targets (arXiv 2403.03950)."""
-    value_bins: Annotated[int, Ge(2)] = 61
+    value_bins: Annotated[int, Ge(2), Le(10_001)] = 61
     """hl_gauss: bins of the value distribution."""
-    value_range: tuple[float, float] = (-2.0, 10.0)
+    value_range: tuple[Number, Number] = (-2.0, 10.0)
     """hl_gauss: ends of the bins; reward scaling maps a task's return to the upper one."""
     observation_frame: Literal["world", "relative"] = "relative"
     """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
@@ -159,7 +167,7 @@ class AgentConfig:
     """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
     hold_rate: Annotated[float, Ge(0), Lt(1)] = 0.01
     """Chance per step to hold an action dimension at a random value for a while; 0 never does."""
-    hold_steps: PositiveInt = 20
+    hold_steps: Hundreds = 20
     """A hold lasts 1 to so many environment steps."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
     """per_task_return: rewards in units of the task's returns (agent/returns.py; arXiv 2505.23150)."""
@@ -197,9 +205,9 @@ class EvaluationConfig:
     """Goals per task in the report at the end."""
     horizon: Annotated[int, Ge(1), Le(500)] = 500
     """Episode length in evaluation [environment steps]; 500 is the benchmark's."""
-    copies_per_task: PositiveInt = 5
+    copies_per_task: Annotated[int, Ge(1), Le(50)] = 5
     """Environments per task that evaluate side by side."""
-    episodes_per_goal: PositiveInt = 1
+    episodes_per_goal: Hundreds = 1
     """Episodes on every goal; more than one makes sense only with sampled actions."""
     actions: Literal["mean", "sample"] = "mean"
     """mean: tanh of the Gaussian's mean; sample: stochastic, as the published evaluation."""
@@ -215,7 +223,7 @@ class Config:
     """Seed of everything random: goal list, weights, actions, batches."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    threads: PositiveInt | Literal["auto"] = "auto"
+    threads: Hundreds | Literal["auto"] = "auto"
     """CPU threads of the learner; auto is half the cores, the simulators need the others."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products between hidden layers in the update; auto is bfloat16 where it is fast."""

@@ -29,7 +29,7 @@ class EpisodeTracker:
         self._length = np.zeros(shape, np.int64)
 
     def observe(self, step: Step) -> list[FinishedEpisode]:
-        """Add one step of all environments; returns the episodes that it ended."""
+        """Add one step of all environments; returns the episodes that it ended, less lost ones."""
         self._return += step.reward
         self._success |= step.success
         self._length += 1
@@ -40,7 +40,7 @@ class EpisodeTracker:
                 bool(self._success[t, n]),
                 int(self._length[t, n]),
             )
-            for t, n in zip(*np.nonzero(step.done), strict=True)
+            for t, n in zip(*np.nonzero(step.done & ~step.lost), strict=True)
         ]
         self._return[step.done] = 0
         self._success[step.done] = False

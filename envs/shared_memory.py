@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -27,8 +28,11 @@ class Arrays:
     next_goal: NDArray[np.int64]  # [E] of the episode after it
     time_limit: NDArray[np.int64]  # [E] steps after which the running episode is truncated
     elapsed: NDArray[np.int64]  # [E] steps of the running episode
+    fault: NDArray[np.uint8]  # [E] what is wrong with this step: an index of `envs.faults.FAULTS`
+    action_log: NDArray[np.float32]  # [E, horizon, 4] actions of the running episode
 
 
+_HORIZON = -1
 _LAYOUT: dict[str, tuple[Any, tuple[int, ...]]] = {
     "action": (np.float32, (ACTION_SIZE,)),
     "obs": (np.float32, (OBS_SIZE,)),
@@ -41,6 +45,8 @@ _LAYOUT: dict[str, tuple[Any, tuple[int, ...]]] = {
     "next_goal": (np.int64, ()),
     "time_limit": (np.int64, ()),
     "elapsed": (np.int64, ()),
+    "fault": (np.uint8, ()),
+    "action_log": (np.float32, (_HORIZON, ACTION_SIZE)),
 }
 
 
@@ -51,18 +57,21 @@ class SharedArrays:
     processes end.
     """
 
-    def __init__(self, context: BaseContext, num_envs: int) -> None:
-        self.num_envs = num_envs
+    def __init__(self, context: BaseContext, num_envs: int, horizon: int) -> None:
+        self._shapes = {
+            name: (num_envs, *(horizon if size == _HORIZON else size for size in shape))
+            for name, (_, shape) in _LAYOUT.items()
+        }
         self._raw = {
-            name: context.RawArray("b", num_envs * int(np.prod(shape)) * np.dtype(dtype).itemsize)
-            for name, (dtype, shape) in _LAYOUT.items()
+            name: context.RawArray("b", math.prod(shape) * np.dtype(_LAYOUT[name][0]).itemsize)
+            for name, shape in self._shapes.items()
         }
 
     def views(self) -> Arrays:
         """Numpy views of the shared memory, in this process."""
         return Arrays(
             **{
-                name: np.frombuffer(self._raw[name], dtype=dtype).reshape(self.num_envs, *shape)
-                for name, (dtype, shape) in _LAYOUT.items()
+                name: np.frombuffer(self._raw[name], dtype=_LAYOUT[name][0]).reshape(shape)
+                for name, shape in self._shapes.items()
             }
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from envs.faster_metaworld import accelerate
+from envs.faults import RAISED, FaultDetector
 from envs.goals import make_env
 from envs.reset_cache import ResetCache
 from envs.shared_memory import Arrays, SharedArrays
 
 STEP, RESET, RESTORE, QUIT = b"s", b"r", b"p", b"q"
 DONE, FAILED = b".", b"!"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,24 @@ def worker_main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     trainer = os.getppid()
+    _die_with_parent()
     with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
         try:
             envs = [_WorkerEnv(spec, shared.views(), autoreset) for spec in specs]
             pipe.send_bytes(DONE)
             while (command := _next_command(pipe, trainer)) != QUIT:
-                _serve(command, envs, pipe)
+                _serve(command, envs)
                 pipe.send_bytes(DONE)
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             return
         except Exception as error:
             pipe.send_bytes(FAILED + _one_line(error).encode())
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel kills this process with its parent, even where it is frozen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _one_line(error: Exception) -> str:
@@ -71,15 +82,10 @@ def _next_command(pipe: Connection, trainer: int) -> bytes:
     return pipe.recv_bytes()
 
 
-def _serve(command: bytes, envs: list[_WorkerEnv], pipe: Connection) -> None:
-    if command == RESTORE:
-        histories: list[NDArray[np.float32]] = pipe.recv()
-        for env, actions in zip(envs, histories, strict=True):
-            env.restore(actions)
-        return
+def _serve(command: bytes, envs: list[_WorkerEnv]) -> None:
     for env in envs:
         try:
-            env.step() if command == STEP else env.reset()
+            {STEP: env.step, RESET: env.reset, RESTORE: env.restore}[command]()
         except Exception as error:
             raise RuntimeError(f"{env.spec.task}, goal {env.arrays.goal[env.spec.row]}") from error
 
@@ -94,31 +100,52 @@ class _WorkerEnv:
         self.simulator: SawyerXYZEnv = make_env(spec.task)
         accelerate(self.simulator, spec.task)
         self.resets = ResetCache(self.simulator, spec.goals)
+        self.faults = FaultDetector(self.simulator)
 
     def reset(self) -> None:
         """Start the episode that `goal` names."""
         row, arrays = self.spec.row, self.arrays
         arrays.obs[row] = self.resets.reset(int(arrays.goal[row]))
         arrays.elapsed[row] = 0
+        self.faults.forget()
 
     def step(self) -> None:
         """One environment step; at the end of an episode also the reset (same-step autoreset)."""
         row, arrays = self.spec.row, self.arrays
-        obs, reward, terminated, _, info = self.simulator.step(arrays.action[row])
-        arrays.elapsed[row] += 1
-        arrays.obs[row] = arrays.next_obs[row] = obs
-        arrays.reward[row] = reward
-        arrays.success[row] = bool(info["success"])
-        arrays.terminated[row] = terminated
-        arrays.truncated[row] = arrays.elapsed[row] >= arrays.time_limit[row]
+        self._advance(arrays.action[row])
         if self.autoreset and (arrays.terminated[row] or arrays.truncated[row]):
             arrays.goal[row] = arrays.next_goal[row]
             self.reset()
 
-    def restore(self, actions: NDArray[np.float32]) -> None:
-        """Bring a fresh simulator to the middle of an episode by repeating its actions `[k, 4]`."""
+    def restore(self) -> None:
+        """Bring a fresh simulator to the middle of the episode by repeating its actions."""
+        row, arrays = self.spec.row, self.arrays
+        elapsed = int(arrays.elapsed[row])
         self.reset()
-        for action in actions:
-            obs, *_ = self.simulator.step(action)
-            self.arrays.obs[self.spec.row] = obs
-        self.arrays.elapsed[self.spec.row] = len(actions)
+        for action in arrays.action_log[row, :elapsed]:
+            self._advance(action)
+
+    def _advance(self, action: NDArray[np.float32]) -> None:
+        """One step of the simulator. From a faulty one on, an episode stands still and should end."""
+        row, arrays = self.spec.row, self.arrays
+        arrays.elapsed[row] += 1
+        success = terminated = False
+        if not self.faults.found:
+            try:
+                obs, reward, terminated, _, info = self.simulator.step(action)
+            except Exception as error:  # its rewards, for one, only take finite numbers
+                where = f"{self.spec.task}, goal {arrays.goal[row]}"
+                print(f"{where}: {_one_line(error)}", file=sys.stderr)
+                self.faults.found = RAISED
+            else:
+                arrays.next_obs[row], arrays.reward[row] = obs, reward
+                success = bool(info["success"])
+                self.faults.check(arrays.next_obs[row], arrays.reward[row])
+        fault = self.faults.found
+        if fault:
+            arrays.next_obs[row], arrays.reward[row] = arrays.obs[row], 0
+        arrays.obs[row] = arrays.next_obs[row]
+        arrays.fault[row] = fault
+        arrays.success[row] = success and not fault
+        arrays.terminated[row] = terminated and not fault
+        arrays.truncated[row] = arrays.elapsed[row] >= arrays.time_limit[row] or bool(fault)

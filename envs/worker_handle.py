@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from envs.shared_memory import SharedArrays
-from envs.worker import QUIT, EnvSpec, worker_main
+from envs.worker import DONE, QUIT, EnvSpec, worker_main
 
 
 def usable_cores() -> int:
@@ -32,6 +34,8 @@ class WorkerHandle:
         self, context: Any, index: int, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
     ) -> None:
         self.index, self.specs = index, specs
+        self.failures = 0
+        """How often processes in this place have failed at the present command."""
         self.pipe: Connection
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
@@ -40,23 +44,49 @@ class WorkerHandle:
             name=f"mt10-worker-{index}",
             daemon=True,
         )
-        self.process.start()
+        with _signals_blocked():
+            self.process.start()
         theirs.close()
 
-    def exit_code(self) -> int | None:
-        """Exit code of a worker whose pipe has closed; negative for a signal."""
-        self.process.join(timeout=5)
-        return self.process.exitcode
+    def send(self, command: bytes) -> None:
+        """A command; a dead worker shows when its answer is waited for."""
+        with suppress(ConnectionError):
+            self.pipe.send_bytes(command)
+
+    def problem(self, timeout_s: float) -> str | None:
+        """Wait for an answer: `None`, or what went wrong."""
+        try:
+            if not self.pipe.poll(timeout_s):
+                return f"did not answer for {timeout_s:g} s"
+            answer = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            self.process.join(timeout=5)
+            return f"died (exit code {self.process.exitcode})"  # negative for a signal
+        return None if answer == DONE else f"raised: {answer[1:].decode()}"
 
     def stop(self) -> None:
         """Ask politely, then kill."""
         with suppress(OSError):
             self.pipe.send_bytes(QUIT)
         self.process.join(timeout=2)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process, frozen or not, and leave nothing of it."""
+        self.process.kill()
+        self.process.join()
         self.pipe.close()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Start a child that Ctrl-C does not reach, not even before it can say so itself."""
+    resource_tracker.ensure_running()  # its own start would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -14,6 +16,8 @@ from configs.errors import UsageError
 from configs.schema import Config
 from reporting.metric_keys import COUNTER_COLUMNS, metric_keys
 
+_EVENTS = "events.out.tfevents."
+
 
 class MetricsLog:
     """Appends rows; on resume first drops what was written after the checkpoint.
@@ -21,10 +25,11 @@ class MetricsLog:
     Args:
         folder: the run folder; `metrics.csv` and `tensorboard/` are in it.
         config: decides the columns.
-        resume_at: `(env_steps, bytes of metrics.csv)` of the checkpoint, or `None` for a new run.
+        resume_at: of the checkpoint: environment steps from which on no row was written yet, and
+            bytes of metrics.csv; `None` for a new run.
 
     Raises:
-        UsageError: metrics.csv is missing or shorter than it was at the checkpoint.
+        UsageError: metrics.csv is missing, shorter than it was at the checkpoint, or has other columns.
     """
 
     def __init__(
@@ -32,23 +37,36 @@ class MetricsLog:
     ) -> None:
         self._columns = [*COUNTER_COLUMNS, *metric_keys(config)]
         self._path = folder / "metrics.csv"
-        purge_step = None
+        purge_step = 0  # TensorBoard hides earlier events from this step on
         if resume_at is None:
             self._path.write_text(",".join(self._columns) + "\n", encoding="utf-8")
         else:
-            env_steps, size = resume_at
-            if not self._path.is_file() or self._path.stat().st_size < size:
-                raise UsageError(f"{self._path}: missing or shorter than its checkpoint says")
-            os.truncate(self._path, size)
-            purge_step = env_steps + 1  # TensorBoard hides earlier events from this step on
+            purge_step, size = resume_at
+            self._cut(size)
+            _put_first(folder / "tensorboard")
         self.size = self._path.stat().st_size
         """Bytes of metrics.csv."""
         self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
+
+    def _cut(self, size: int) -> None:
+        """Drop the rows after the first `size` bytes."""
+        header = ",".join(self._columns) + "\n"
+        with suppress(FileNotFoundError), self._path.open("r+b") as file:
+            same = file.read(len(header)) == header.encode()
+            file.seek(max(size, len(header)) - 1)
+            if same and size >= len(header) and file.read(1) == b"\n":
+                file.truncate(size)
+                return
+        raise UsageError(
+            f"{self._path}: missing, shorter than its checkpoint says, or with other columns; restore "
+            "it from where the run was copied"
+        )
 
     def write(self, counters: Mapping[str, int], values: Mapping[str, float]) -> None:
         """Append a row; keys without a value stay empty.
 
         Raises:
+            OSError: disk full, folder gone or read-only.
             KeyError: a key that `reporting/metric_keys.py` does not declare.
         """
         unknown = set(values) - set(self._columns)
@@ -57,13 +75,32 @@ class MetricsLog:
         line = io.StringIO()
         row = {**{name: counters[name] for name in COUNTER_COLUMNS}, **values}
         csv.DictWriter(line, self._columns, restval="", lineterminator="\n").writerow(row)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._path.open("r+", encoding="utf-8") as file:  # never a new one without a header
+            file.seek(self.size)
             file.write(line.getvalue())
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint counts on these bytes
             self.size = file.tell()
         for key, value in values.items():
             self._tensorboard.add_scalar(key, value, counters["env_steps"])
         self._tensorboard.flush()
 
     def close(self) -> None:
-        """Flush and close the event file."""
-        self._tensorboard.close()
+        """Close the event file; every `write` has flushed it."""
+        with suppress(OSError):  # that the disk is full has been said
+            self._tensorboard.close()
+
+
+def _put_first(folder: Path) -> None:
+    """Rename event files that would not come before the next one.
+
+    TensorBoard reads them in the order of their names, `events.out.tfevents.TIME...`, and those of a
+    machine whose clock is ahead of ours would come after what the resumed run writes.
+    """
+    files = sorted(folder.glob(f"{_EVENTS}*"))
+    times = [path.name.removeprefix(_EVENTS).partition(".")[0] for path in files]
+    if not any(stamp >= f"{time.time():010.0f}" for stamp in times):
+        return
+    for index, (path, stamp) in enumerate(zip(files, times, strict=True)):
+        rest = path.name.removeprefix(f"{_EVENTS}{stamp}")
+        path.rename(path.with_name(f"{_EVENTS}{index:010d}{rest}"))

@@ -15,10 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from configs import UsageError, exit_on_usage_error
+from configs import MT10_TASKS, UsageError, exit_on_usage_error
 from configs.command_line import parse_command
 
-_PREFIX = "eval/success_rate"
+_KEYS = {"eval/success_rate": ""} | {f"eval/success_rate/{task}": task for task in MT10_TASKS}
+_MAX_BYTES = 2**26
+_MAX_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,23 @@ def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     """
     curves: dict[str, list[tuple[int, float]]] = {}
     try:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"not a file of at most {_MAX_BYTES} bytes")
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                for key, value in row.items():
-                    if key.startswith(_PREFIX) and value:
-                        task = key.removeprefix(_PREFIX).removeprefix("/")
-                        curves.setdefault(task, []).append((int(row["env_steps"]), float(value)))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+            rows = csv.reader(file)
+            columns = next(rows, [])
+            if len(columns) > _MAX_COLUMNS:
+                raise ValueError(f"more than {_MAX_COLUMNS} columns")
+            tasks = {columns.index(key): task for key, task in _KEYS.items() if key in columns}
+            step_column = columns.index("env_steps")
+            for row in rows:
+                for column, task in tasks.items():
+                    if row[column]:
+                        steps, rate = int(row[step_column]), float(row[column])
+                        if not (0 <= rate <= 1 and 0 <= steps <= 2**53):
+                            raise ValueError(f"success {rate:g} at step {row[step_column]:.20}")
+                        curves.setdefault(task, []).append((steps, rate))
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UsageError(f"{path}: not a metrics.csv ({error})") from error
     if not curves:
         raise UsageError(f"{path}: no evaluation in it yet")
@@ -53,10 +65,17 @@ def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], out: Path) -> None:
-    """Mean curve in black, tasks in colour, and write the picture."""
+    """Mean curve in black, tasks in colour, and write the picture.
+
+    Raises:
+        UsageError: `out` has not the ending of a picture's format.
+    """
     from matplotlib.figure import Figure  # heavy, and needed here only
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if out.suffix[1:] not in formats:
+        raise UsageError(f"--out {out}: not a picture's ending; use one of {', '.join(formats)}")
     axes = figure.add_subplot()
     for index, (task, points) in enumerate(sorted(curves.items())):
         steps, rates = zip(*points, strict=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import AllowInfNan, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from agent.accumulator import per_task
 from agent.checkpoint import package_versions
@@ -16,20 +19,64 @@ from configs.schema import Config, EvaluationConfig
 from envs.rollout import EpisodeResults
 from reporting.statistics import mean_success_interval, wilson_interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
+_MAX_BYTES = 2**22
 
-Report = dict[str, Any]
+Rate = Annotated[float, Ge(0), Le(1)]
+Finite = Annotated[float, AllowInfNan(False)]
+Count = Annotated[int, Ge(0), Le(2**53)]
+Name = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,100}$")]  # fit for a table
 
 
-def make_report(results: EpisodeResults, facts: dict[str, Any]) -> Report:
-    """Summarise episodes; `facts` (docs/report.md lists them) is taken over as it is."""
-    tasks: dict[str, Any] = {}
+class TaskReport(TypedDict):
+    """One task's part of a report; docs/report.md has the meanings."""
+
+    success_rate: Rate
+    success_rate_ci95: tuple[Rate, Rate]
+    final_step_success_rate: Rate
+    mean_return: Finite
+    episodes: Count
+    mean_episode_length: Finite
+    median_steps_to_success: Finite | None
+    failed_goals: list[Count]
+
+
+class Facts(TypedDict):
+    """How the episodes of a report came about."""
+
+    actions: Literal["mean", "sample"]
+    goals: Count
+    episodes_per_goal: Count
+    horizon: Count
+    seed: Count
+    env_steps_trained: Count
+    metaworld_version: Name
+    mujoco_version: Name
+
+
+class Report(Facts):
+    """The contents of report.json."""
+
+    schema_version: Literal[1]
+    mean_success_rate: Rate
+    mean_success_rate_ci95: tuple[Rate, Rate]
+    mean_final_step_success_rate: Rate
+    mean_return: Finite
+    tasks: dict[Name, TaskReport]
+
+
+_SCHEMA = TypeAdapter(Report)
+
+
+def make_report(results: EpisodeResults, facts: Facts) -> Report:
+    """Summarise episodes; `facts` are taken over as they are."""
+    tasks: dict[str, TaskReport] = {}
     for index, name in enumerate(results.tasks):
         success, steps = results.success[index], results.steps_to_success[index]
         low, high = wilson_interval(int(success.sum()), len(success))
         tasks[name] = {
             "success_rate": float(success.mean()),
-            "success_rate_ci95": [low, high],
+            "success_rate_ci95": (low, high),
             "final_step_success_rate": float(results.final_success[index].mean()),
             "mean_return": float(results.returns[index].mean()),
             "episodes": len(success),
@@ -41,7 +88,7 @@ def make_report(results: EpisodeResults, facts: dict[str, Any]) -> Report:
     return {
         "schema_version": SCHEMA_VERSION,
         "mean_success_rate": float(results.success.mean()),
-        "mean_success_rate_ci95": [low, high],
+        "mean_success_rate_ci95": (low, high),
         "mean_final_step_success_rate": float(results.final_success.mean()),
         "mean_return": float(results.returns.mean()),
         **facts,
@@ -49,9 +96,7 @@ def make_report(results: EpisodeResults, facts: dict[str, Any]) -> Report:
     }
 
 
-def report_facts(
-    config: Config, env_steps_trained: int, evaluation: EvaluationConfig
-) -> dict[str, Any]:
+def report_facts(config: Config, env_steps_trained: int, evaluation: EvaluationConfig) -> Facts:
     """How the episodes came about; the same for training and evaluate.py."""
     versions = package_versions()
     return {
@@ -158,12 +203,21 @@ def read_report(path: Path) -> Report:
         UsageError: not a report, or of another version.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {report['schema_version']}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not path.is_file():  # a pipe, say
+            raise ValueError("not a file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"longer than {_MAX_BYTES} bytes")
+        return _SCHEMA.validate_json(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise UsageError(
+            f"{path}: not a report of this version ({where:.80}: {problem['msg']:.200})"
+        ) from error
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: not a report of this version ({error})") from error
-    return report
 
 
 def _markdown(report: Report) -> str:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from agent.checkpoint import has_lost_its_checkpoint, newest_checkpoint
+from agent.checksums import flush, refuse_links
 from configs.errors import UsageError
 from configs.loading import dump_config
 from configs.schema import Config
+from reporting.run_lock import lock_run
+
+_AT_FIRST = ("checkpoints", ".lock", ".config.yaml")
+"""What a kill can leave of a run that has not got its config.yaml yet."""
 
 
-def create_run_folder(out: Path | None, config_name: str, config: Config) -> Path:
-    """Make a new run folder and write the resolved config into it.
+def create_run_folder(out: Path | None, config_name: str, seed: int) -> Path:
+    """Make a new run folder.
 
     Args:
         out: as the user named it; `None` makes `runs/<config>-seed<N>-<date>-<time>`.
@@ -21,26 +30,73 @@ def create_run_folder(out: Path | None, config_name: str, config: Config) -> Pat
     """
     if out is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{Path(config_name).stem}-seed{config.seed}-{stamp}"
-    if out.is_dir() and any(out.iterdir()):
+        out = Path("runs") / f"{Path(config_name).stem}-seed{seed}-{stamp}"
+    if out.is_dir() and (
+        any(path.name not in _AT_FIRST for path in out.iterdir()) or any(out.glob("checkpoints/*"))
+    ):
         raise UsageError(f"--out {out}: exists and is not empty; choose another, or --resume {out}")
     try:
-        (out / "checkpoints").mkdir(parents=True)
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: can't be written ({error.strerror})") from error
-    write_config(out, config)
     return out
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """Write config.yaml, in a new run or when a resumed one has changed settings.
+@contextmanager
+def open_run(folder: Path, config: Config, resume: bool) -> Iterator[Path | None]:
+    """Hold the folder of a run while it is written to; gives the checkpoint to go on from, if any.
 
     Raises:
-        UsageError: the folder can't be written.
+        UsageError: it is in use, holds links, has lost its checkpoint, or can't be written; also in the
+            place of an `OSError` inside the block: disk full, folder gone.
     """
+    with _explain_write_errors(folder), lock_run(folder):
+        refuse_links(folder.resolve())
+        checkpoint = newest_checkpoint(folder) if resume else None
+        if resume and checkpoint is None:
+            _begin_again(folder)
+        _write_config(folder, config)
+        print(f"run folder: {folder}", flush=True)
+        yield checkpoint
+
+
+def _begin_again(folder: Path) -> None:
+    """Say that a run without a checkpoint starts from its beginning.
+
+    Raises:
+        UsageError: it has had one, so that starting anew would lose what it has learned.
+    """
+    if has_lost_its_checkpoint(folder):
+        raise UsageError(
+            f"{folder}: its checkpoint is missing or not whole; restore checkpoints/step_*, or start a "
+            "new run"
+        )
+    print(f"{folder}: no checkpoint yet, so from its beginning")
+
+
+def _write_config(folder: Path, config: Config) -> None:
+    """Write config.yaml, in a new run or when a resumed one has changed settings."""
     draft = folder / ".config.yaml"
+    draft.write_text(dump_config(config), encoding="utf-8")
+    flush(draft)
+    draft.replace(folder / "config.yaml")
+    flush(folder)
+
+
+@contextmanager
+def _explain_write_errors(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` (disk full, folder gone or read-only) into a `UsageError`: how to go on."""
+    print_exception = threading.excepthook
+    # TensorBoard writes in a thread, and raises in ours what goes wrong there.
+    threading.excepthook = lambda what: (
+        None if issubclass(what.exc_type, OSError) else print_exception(what)
+    )
     try:
-        draft.write_text(dump_config(config), encoding="utf-8")
-        draft.replace(folder / "config.yaml")
+        yield
     except OSError as error:
-        raise UsageError(f"{folder}: can't be written ({error.strerror})") from error
+        raise UsageError(
+            f"{error.filename or folder}: {error.strerror or error}; checkpoints that were complete "
+            f"are untouched; mend this, then: python train_mt10.py --resume {folder}"
+        ) from error
+    finally:
+        threading.excepthook = print_exception

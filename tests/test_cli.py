@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent.checkpoint import find_checkpoint
+from agent.checksums import write_checksums
 from configs import load_config
 from reporting.metric_keys import metric_keys
 
@@ -82,7 +83,7 @@ def test_an_exported_policy_evaluates_like_its_run(smoke: tuple[Path, str], tmp_
     done = run_python("-m", "agent.export", smoke[0], "--out", out)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
-        *("agent.safetensors", "state.json", "config.yaml", "metrics.csv"),
+        *("agent.safetensors", "state.json", "SHA256SUMS", "config.yaml", "metrics.csv"),
         *("report.json", "report.csv", "report.md"),
     }
     done = run_script("evaluate.py", out, "--goals", 2)
@@ -203,14 +204,17 @@ def test_missing_foreign_and_truncated_checkpoints(smoke: tuple[Path, str], tmp_
     (broken / "state.json").write_text((checkpoint / "state.json").read_text()[:500])
     expect_error("evaluate.py", broken, says="state.json: not a readable checkpoint")
     (broken / "state.json").write_text('{"epoch": 3}')
-    expect_error("evaluate.py", broken, says="format None, this version reads format 1")
+    expect_error("evaluate.py", broken, says="format None, this version reads format 2")
     (broken / "state.json").write_text((checkpoint / "state.json").read_text())
-    expect_error("evaluate.py", broken, says="agent.safetensors: missing, truncated")
+    expect_error("evaluate.py", broken, says="No such file or directory")
+    shutil.copyfile(checkpoint / "SHA256SUMS", broken / "SHA256SUMS")
+    expect_error("evaluate.py", broken, says="agent.safetensors: not a checkpoint part")
     whole = (checkpoint / "agent.safetensors").read_bytes()
-    (broken / "agent.safetensors").write_bytes(whole[: len(whole) // 2])
-    expect_error("evaluate.py", broken, says="agent.safetensors: missing, truncated")
+    (broken / "agent.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    expect_error("evaluate.py", broken, says="its checksum is not the one in SHA256SUMS")
     torch.save({"weights": torch.ones(3)}, broken / "agent.safetensors")
-    expect_error("evaluate.py", broken, says="agent.safetensors: missing, truncated")
+    write_checksums(broken, ["state.json", "agent.safetensors"])
+    expect_error("evaluate.py", broken, says="agent.safetensors: not a checkpoint part")
 
 
 def test_a_checkpoint_of_other_shapes_names_the_tensor(
@@ -223,6 +227,7 @@ def test_a_checkpoint_of_other_shapes_names_the_tensor(
     tensors = load_file(checkpoint / "agent.safetensors")
     tensors["model.actor.head.weight"] = torch.zeros(8, 99)
     save_file(tensors, other / "agent.safetensors")
+    write_checksums(other, ["state.json", "agent.safetensors"])
     expect_error("evaluate.py", other, says="'model.actor.head.weight' is torch.float32 [8, 99]")
 
 
@@ -234,7 +239,7 @@ def test_the_best_checkpoint_can_be_evaluated_but_not_resumed(
     assert done.returncode == 0, done.stderr
     (tmp_path / "config.yaml").write_text((smoke[0] / "config.yaml").read_text())
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "step_000001000").symlink_to(best)
+    shutil.copytree(best, tmp_path / "checkpoints" / "step_000001000")
     expect_error("train_mt10.py", "--resume", tmp_path, says="holds networks only")
 
 
@@ -247,9 +252,15 @@ def test_evaluate_checks_its_flags(smoke: tuple[Path, str]) -> None:
 
 def test_a_dying_worker_ends_training_with_its_name(tmp_path: Path) -> None:
     """A step timeout that no simulator can meet stands for a worker that hangs."""
-    done = run_script(
-        "train_mt10.py", *TINY, "--out", tmp_path / "run", "--env.step-timeout-s", 1e-6
+    arguments = (
+        "--out",
+        tmp_path / "run",
+        "--env.step-timeout-s",
+        1e-6,
+        "--env.worker-restarts",
+        0,
     )
+    done = run_script("train_mt10.py", *TINY, *arguments)
     assert done.returncode == 2
     assert "simulator worker" in done.stderr
     assert "did not answer" in done.stderr

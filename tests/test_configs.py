@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +211,24 @@ def test_arbitrary_data_is_a_config_or_a_usage_error(data: object) -> None:
     except UsageError:
         return
     assert isinstance(config, Config)
+
+
+def _floats(tree: dict | list, path: tuple = ()) -> Iterator[tuple]:
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(value, dict | list):
+            yield from _floats(value, (*path, key))
+        elif isinstance(value, float):
+            yield (*path, key)
+
+
+@pytest.mark.parametrize("path", list(_floats(yaml.safe_load(dump_config(load_config("mt10"))))))
+def test_no_setting_can_be_beyond_what_float32_holds(path: tuple, tmp_path: Path) -> None:
+    document = yaml.safe_load(dump_config(load_config("mt10")))
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = 1e300
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(UsageError, match=r"input should be less than"):
+        load_config(str(file))

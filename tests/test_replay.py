@@ -217,7 +217,7 @@ def saved(num_tasks=2, ring=5, count=3):
 
 
 def test_load_refuses_more_transitions_than_the_ring_holds():
-    with pytest.raises(ValueError, match="holds 5 transitions per task, the ring is 4"):
+    with pytest.raises(ValueError, match="are not of this ring"):
         poisoned(2, ring=4).load_state_dict(saved(count=5))
 
 
@@ -228,7 +228,7 @@ def test_load_refuses_a_full_ring_of_another_size():
 
 
 def test_load_refuses_another_number_of_tasks():
-    with pytest.raises(ValueError, match="'obs' has shape"):
+    with pytest.raises(ValueError, match=r"'obs' is torch\.float32"):
         poisoned(3, ring=5).load_state_dict(saved(num_tasks=2))
 
 
@@ -237,7 +237,7 @@ def test_load_refuses_a_wrong_shape_and_changes_nothing(name):
     state = saved()
     state[name] = torch.zeros(2, 3, 17)
     buffer = poisoned(2, ring=5)
-    with pytest.raises(ValueError, match=f"'{name}' has shape"):
+    with pytest.raises(ValueError, match=f"'{name}' is torch.float32|holds 17 transitions"):
         buffer.load_state_dict(state)
     assert buffer.size == 0
     assert buffer.storage["reward"].isnan().all()
@@ -336,3 +336,50 @@ def test_a_batch_is_a_copy_of_the_storage():
     batch = model.buffer.sample("balanced", 8, seeded())
     batch.obs.zero_()
     check_against(model, model.buffer, seed=0)
+
+
+def test_a_lost_transition_is_never_seen_and_ends_its_episode():
+    """Two copies, three-step returns; copy 0 loses its third step, whose values are poison."""
+    buffer = poisoned(1, 10, n_step=3)
+    for time in range(5):
+        number = torch.tensor([[10.0 * time, 10.0 * time + 1]])  # [T, N]: copy 0, copy 1
+        lost = torch.tensor([[time == 2, False]])
+        number = torch.where(lost, torch.nan, number)
+        buffer.add(
+            obs=number.unsqueeze(-1).expand(1, 2, OBS),
+            action=number.unsqueeze(-1).expand(1, 2, ACTION),
+            reward=number,
+            next_obs=number.unsqueeze(-1).expand(1, 2, OBS) + 10,
+            terminated=torch.zeros(1, 2, dtype=torch.bool),
+            truncated=lost,
+            lost=lost,
+        )
+    batch = buffer.newest(10)
+    assert all(value.isfinite().all() for value in (batch.obs, batch.reward, batch.next_obs))
+    seen = {}  # the first of the n steps -> reward, next_obs, discount
+    for obs, *rest in zip(
+        batch.obs[0, :, 0].tolist(),
+        batch.reward[0].tolist(),
+        batch.next_obs[0, :, 0].tolist(),
+        batch.discount[0].tolist(),
+        strict=True,
+    ):
+        seen.setdefault(obs, set()).add(tuple(rest))
+    gamma = DISCOUNT
+    assert seen == {
+        0: {(0 + gamma * 10, 20, gamma**2)},  # ends after step 1
+        10: {(10, 20, gamma)},  # twice in the buffer: also in the place of step 2
+        30: {(30 + gamma * 40, 50, gamma**2)},  # no step follows 40 yet
+        40: {(40, 50, gamma)},
+        1: {(1 + gamma * 11 + gamma**2 * 21, 31, gamma**3)},
+        11: {(11 + gamma * 21 + gamma**2 * 31, 41, gamma**3)},
+        21: {(21 + gamma * 31 + gamma**2 * 41, 51, gamma**3)},
+        31: {(31 + gamma * 41, 51, gamma**2)},
+        41: {(41, 51, gamma)},
+    }
+
+
+def test_a_failure_in_the_very_first_step_is_an_error():
+    buffer = poisoned(2, 4)
+    with pytest.raises(UsageError, match="first step"):
+        buffer.add(**transitions(2, 1, 0), lost=torch.tensor([[False], [True]]))

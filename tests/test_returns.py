@@ -109,6 +109,14 @@ def test_an_unfinished_episode_does_not_count():
     assert scale.largest.tolist() == [4.0, 0.0]  # 2 / (1 - 0.5), not the other task's 99
 
 
+def test_a_lost_episode_does_not_count_and_the_next_one_does():
+    scale = ReturnScale(1, copies=1, horizon=3, discount=0.5)
+    for reward, lost in [(7.0, False), (7.0, True), (1.0, False)]:
+        scale.observe(np.full((1, 1), reward, np.float32), np.full((1, 1), reward == 1))
+        scale.forget(np.full((1, 1), lost))
+    assert scale.largest.tolist() == [2.0]  # 1 / (1 - 0.5)
+
+
 def test_negative_returns_count_by_size():
     scale = ReturnScale(2, copies=1, horizon=5, discount=0.5)
     observe_one(scale, -3.0)
@@ -179,5 +187,5 @@ def test_restored_mid_episode_it_goes_on_like_the_original(seed, stop):
 @pytest.mark.parametrize("settings", [(3, 3, 6), (2, 2, 6), (2, 3, 5)], ids=str)
 def test_load_refuses_other_tasks_copies_or_horizon(settings):
     state = ReturnScale(2, 3, 6, discount=0.9).state_dict()
-    with pytest.raises(ValueError, match="has shape"):
+    with pytest.raises(ValueError, match=r"is float(64|32)"):
         ReturnScale(*settings, discount=0.9).load_state_dict(state)

@@ -282,6 +282,8 @@ def test_one_update_equals_the_written_out_reference(context, dtype):
 
     metrics = agent.update(batch, noise)
 
+    for name in agent.optimizers:
+        assert metrics.pop(f"losses/skipped/{name}") == 0
     assert metrics.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(metrics[key], value, msg=key, **close)
@@ -456,7 +458,9 @@ def test_updates_in_float32_stay_close_to_float64():
     batch = Batch(*(v.float() if v is not None and v.is_floating_point() else v for v in batch))
     other = single.update(batch, make_noise().float())
     for key, value in one.items():
-        torch.testing.assert_close(other[key].double(), value, rtol=1e-4, atol=1e-4, msg=key)
+        torch.testing.assert_close(
+            other[key].double(), value.double(), rtol=1e-4, atol=1e-4, msg=key
+        )
 
 
 @pytest.mark.parametrize("critic_loss", ["mse", "hl_gauss"])
@@ -492,3 +496,31 @@ def test_mean_actions_are_the_squashed_mean_and_sampled_ones_follow_the_noise():
     np.testing.assert_allclose(sampled, expected, rtol=1e-5, atol=1e-6)
     assert (np.abs(sampled) <= 1).all()
     assert np.array_equal(sampled, agent.act(obs, noise))
+
+
+# --- numbers that are not finite -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("task", range(TASKS))
+def test_a_gradient_that_is_not_finite_changes_nothing(bad, task):
+    """Neither parameters nor moments nor their step counts; the next good batch is learned from."""
+    agent = make_agent("mse")
+    batch, noise = make_batch(), make_noise()
+    agent.update(batch, noise)
+    before = {name: value.clone() for name, value in agent.critic.state_dict().items()}
+    reward = batch.reward.clone()
+    reward[task, 0] = bad
+    metrics = agent.update(batch._replace(reward=reward), noise)
+    assert metrics["losses/skipped/critic"] == 1
+    assert metrics["losses/skipped/actor"] == 0
+    assert not metrics["losses/critic"].isfinite()
+    for name, value in agent.critic.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    moments = agent.optimizers["critic"].state.values()
+    assert all(value.isfinite().all() for own in moments for value in own.values())
+    assert {own["step"].item() for own in moments} == {1}
+    metrics = agent.update(batch, noise)
+    assert metrics["losses/skipped/critic"] == 0
+    assert {own["step"].item() for own in moments} == {2}
+    assert all(value.isfinite().all() for value in agent.state_dict().values())

@@ -1,0 +1,166 @@
+"""The worker processes of a vector environment: asks all, waits for all, replaces those that fail."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from numpy.typing import NDArray
+
+from configs.errors import UsageError
+from envs.faults import WORKER_LOST
+from envs.shared_memory import Arrays, SharedArrays
+from envs.worker import RESET, RESTORE, STEP, EnvSpec
+from envs.worker_handle import WorkerHandle, children_skip_main, stop_all
+
+_START_TIMEOUT_S = 120.0
+_LONGEST_STEP_S = 0.01  # of a simulator; usually a thousandth
+_MOST_FAILURES = 2  # of workers in one place at one command
+_NAMED = 4
+
+
+class WorkerError(UsageError):
+    """A worker failed and was not replaced any more; the message names its tasks and seeds."""
+
+
+class WorkerPool:
+    """Worker processes, each with its share of the environments.
+
+    A worker that dies, raises or does not answer in time is replaced. The replacement repeats the
+    actions of the running episodes, which brings its simulators bit for bit to where they were, and
+    then does what was asked. If it fails at that again, its episodes are lost: they start anew on
+    their next goals, and the step of their environments carries a fault.
+
+    Args:
+        context: of multiprocessing.
+        shared: the arrays, for the processes.
+        arrays: the trainer's view of them.
+        shares: the environments of each worker.
+        autoreset: workers reset an environment in the step that ends its episode.
+        timeout_s: longest wait for an answer [s].
+        max_restarts: how many failures are mended before one is an error.
+        describe: name of the environment in a row, for messages.
+
+    Raises:
+        WorkerError: a worker failed at the start, or one more than `max_restarts` later.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        shared: SharedArrays,
+        arrays: Arrays,
+        shares: list[list[EnvSpec]],
+        *,
+        autoreset: bool,
+        timeout_s: float,
+        max_restarts: int,
+        describe: Callable[[int], str],
+    ) -> None:
+        self.restarts = 0
+        """Workers replaced so far."""
+        self._context, self._shared, self._arrays = context, shared, arrays
+        self._autoreset, self._timeout_s, self._max_restarts = autoreset, timeout_s, max_restarts
+        self._describe = describe
+        self._command = b""
+        self._before: dict[str, NDArray] = {}
+        self._workers: list[WorkerHandle] = []
+        weakref.finalize(self, stop_all, self._workers)  # also at interpreter exit
+        try:
+            for index, specs in enumerate(shares):
+                self._workers.append(self._start(index, specs))
+            for worker in self._workers:
+                problem = worker.problem(_START_TIMEOUT_S)
+                if problem is not None:
+                    self._give_up(worker, problem)
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, command: bytes) -> None:
+        """Send a command to every worker and return."""
+        self._command = command
+        names = ("goal", "elapsed", "obs")
+        self._before = {name: getattr(self._arrays, name).copy() for name in names}
+        for worker in self._workers:
+            worker.failures = 0
+            worker.send(command)
+
+    def wait(self) -> None:
+        """Wait until every worker, or its replacement, has done what it was asked."""
+        for index in range(len(self._workers)):
+            problem = self._workers[index].problem(self._longest_wait(self._command))
+            while problem is not None:
+                problem = self._replace(index, problem)
+
+    def close(self) -> None:
+        """Stop the workers; safe to call twice."""
+        stop_all(self._workers)
+
+    def _replace(self, index: int, problem: str) -> str | None:
+        """Do a failed worker's part of the command with a new process; what went wrong, if so."""
+        worker = self._workers[index]
+        failures = worker.failures + 1
+        lose = failures > 1 and self._command == STEP and self._autoreset
+        if self.restarts >= self._max_restarts or failures > _MOST_FAILURES:
+            self._give_up(worker, problem)
+        self.restarts += 1
+        what = "its episodes are lost" if lose else "its episodes go on where they were"
+        print(f"warning: {self._name(worker, problem)}; restarted, {what}", file=sys.stderr)
+        worker.kill()
+        try:
+            fresh = self._workers[index] = self._start(index, worker.specs)
+        except OSError as error:  # no memory or processes left
+            self._give_up(worker, f"{problem} and could not be replaced ({error})")
+        fresh.failures = failures
+        rows = [spec.row for spec in worker.specs]
+        self._rewind(rows)
+        if lose:
+            self._arrays.goal[rows] = self._arrays.next_goal[rows]
+            commands = [RESET]
+        else:
+            commands = [RESTORE, STEP] if self._command == STEP else [self._command]
+        problem_now = fresh.problem(_START_TIMEOUT_S)
+        for command in commands:
+            if problem_now is None:
+                fresh.send(command)
+                problem_now = fresh.problem(max(self._longest_wait(command), _START_TIMEOUT_S))
+        if problem_now is None and lose:
+            self._mark_lost(rows)
+        return problem_now
+
+    def _longest_wait(self, command: bytes) -> float:
+        """In seconds: the timeout of the settings, and more where whole episodes are repeated."""
+        repeated = int(self._before["elapsed"].sum()) if command == RESTORE else 0
+        return self._timeout_s + _LONGEST_STEP_S * repeated
+
+    def _start(self, index: int, specs: list[EnvSpec]) -> WorkerHandle:
+        with children_skip_main():
+            return WorkerHandle(self._context, index, self._shared, specs, self._autoreset)
+
+    def _rewind(self, rows: list[int] | slice) -> None:
+        """What the workers write to, as it was when the command was given."""
+        for name, values in self._before.items():
+            getattr(self._arrays, name)[rows] = values[rows]
+
+    def _mark_lost(self, rows: list[int]) -> None:
+        """Make the step of these environments one that ends an episode and teaches nothing."""
+        arrays = self._arrays
+        arrays.next_obs[rows] = self._before["obs"][rows]
+        arrays.reward[rows] = 0
+        arrays.success[rows] = arrays.terminated[rows] = False
+        arrays.truncated[rows] = True
+        arrays.fault[rows] = WORKER_LOST
+
+    def _name(self, worker: WorkerHandle, problem: str) -> str:
+        theirs = [self._describe(spec.row) for spec in worker.specs]
+        more = f" and {len(theirs) - _NAMED} more" if len(theirs) > _NAMED else ""
+        names = ", ".join(theirs[:_NAMED]) + more
+        return f"simulator worker {worker.index} {problem} (its environments: {names})"
+
+    def _give_up(self, worker: WorkerHandle, problem: str) -> NoReturn:
+        self.close()  # first: workers that are not done yet would go on writing
+        self._rewind(slice(None))  # so that a checkpoint can still be written
+        raise WorkerError(f"{self._name(worker, problem)}; {self.restarts} were restarted before")

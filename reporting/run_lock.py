@@ -1,0 +1,40 @@
+"""One process at a time writes to a run folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from configs.errors import UsageError
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold the run folder until the block or the process ends, however it ends.
+
+    The lock is the kernel's, on the file `.lock`; the process id in it is for messages. Workers do
+    not inherit it.
+
+    Raises:
+        UsageError: another process holds it; the message has its process id.
+    """
+    path = folder / ".lock"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UsageError(f"{path}: a link or pipe; a run has files and folders only")
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            holder = file.read(100) or "that can't be named"
+            raise UsageError(
+                f"{folder}: in use by process {holder}; wait until it ends, or stop it"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
