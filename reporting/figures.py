@@ -105,3 +105,29 @@ def draw_comparison(
         axes.grid(alpha=0.3)
     figure.legend(*by_steps.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(out, dpi=130)
+
+
+def draw_soak(samples: dict[str, Rates], out: Path) -> None:
+    """Memory, speed, files and disk of a run against hours.
+
+    Args:
+        samples: columns of reliability/soak.py, each `[k]`.
+        out: picture to write.
+    """
+    panels = (
+        ("memory [MB]", {"trainer_mb": "trainer", "workers_mb": "simulators"}),
+        ("environment steps per second", {"env_steps_per_second": "speed"}),
+        ("open files, processes", {"open_files": "open files", "processes": "processes"}),
+        ("on disk [MB]", {"run_folder_mb": "run folder"}),
+    )
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    for axes, (label, columns) in zip(figure.subplots(2, 2, sharex=True).flat, panels, strict=True):
+        for column, name in columns.items():
+            axes.plot(samples["hours"], samples[column], label=name)
+        axes.set(ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        if len(columns) > 1:
+            axes.legend(frameon=False)
+    figure.supxlabel("hours")
+    figure.savefig(out, dpi=110)

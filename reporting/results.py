@@ -21,14 +21,15 @@ from reporting.comparison import (
     comparison_tasks_table,
     read_comparison,
 )
-from reporting.figures import draw_comparison, draw_on_published
+from reporting.figures import draw_comparison, draw_on_published, draw_soak
+from reporting.reliability import read_soak, reliability_tables
 from reporting.report import align_table, format_table
 from reporting.runs import RESULTS, Run, read_csv, read_runs
 from reporting.statistics import mean_interval
 
 ROOT = RESULTS.parent.parent
 PRESETS = ("mt10", "mlp", "quick")
-DOCUMENTS = ("README.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md")
 
 
 def read_published() -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
@@ -149,6 +150,7 @@ def make_tables() -> dict[str, str]:
     comparison = read_comparison()
     gradient_steps = (3_000, 5_400, 7_800, 11_400, 16_200)
     env_steps = (250_000, 475_000, 750_000, 1_000_000, 1_400_000)
+    tables |= reliability_tables()
     return tables | {
         "comparison": comparison_table(comparison),
         "comparison-costs": comparison_costs_table(comparison),
@@ -176,6 +178,7 @@ def main() -> None:
         for network, own in read_comparison().items()
     }
     draw_comparison(comparison, images / "comparison.png")
+    draw_soak(read_soak(), images / "soak.png")
     tables = make_tables()
     for name in DOCUMENTS:
         path = ROOT / name

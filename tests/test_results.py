@@ -14,7 +14,7 @@ from agent.seeding import seed_streams, torch_generator
 from configs import MT10_TASKS, load_config
 from envs import ACTION_SIZE, OBS_SIZE, GoalLists, MT10VectorEnv
 from reporting import comparison, results
-from reporting.figures import draw_comparison, draw_on_published
+from reporting.figures import draw_comparison, draw_on_published, draw_soak
 from reporting.runs import Run
 
 
@@ -152,6 +152,16 @@ def test_the_figures_are_drawn(tmp_path: Path) -> None:
     out = tmp_path / "figure.png"
     draw_on_published("quick", [run], results.read_published(), out)
     assert out.read_bytes().startswith(b"\x89PNG")
+    assert out.stat().st_size > 10_000
+    columns = (
+        "hours",
+        "trainer_mb",
+        "workers_mb",
+        "env_steps_per_second",
+        "open_files",
+        "processes",
+    )
+    draw_soak({name: np.arange(5.0) for name in (*columns, "run_folder_mb")}, out)
     assert out.stat().st_size > 10_000
     draw_comparison({"one": [run[1:], run[1:]], "other": [run[1:]]}, out)
     assert out.stat().st_size > 10_000

@@ -1,0 +1,101 @@
+"""What the harnesses found, as tables and a figure: docs/results/reliability-*.json and .csv."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reporting.report import align_table
+from reporting.runs import RESULTS, read_csv
+
+_SOAKED = {
+    "env_steps_per_second": "environment steps per second, since the row before",
+    "trainer_mb": "memory of the trainer alone [MB]",
+    "workers_mb": "memory of the simulators alone [MB]",
+    "open_files": "open files of the trainer",
+    "processes": "processes",
+    "tensorboard_kb": "TensorBoard event files [kB]",
+    "run_folder_mb": "run folder [MB]",
+}
+
+
+def read_findings(name: str) -> dict[str, Any]:
+    """What `python -m reliability NAME --json ...` wrote."""
+    return json.loads((RESULTS / f"reliability-{name}.json").read_text(encoding="utf-8"))
+
+
+def read_soak() -> dict[str, NDArray[np.float64]]:
+    """The samples of the soak, by column `[k]`."""
+    rows = read_csv(RESULTS / "reliability-soak.csv")
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def reliability_tables() -> dict[str, str]:
+    """The tables of docs/reliability.md."""
+    return {
+        "kills": _kills_table(),
+        "workers": _workers_table(),
+        "fuzz": _fuzz_table(),
+        "soak": _soak_table(),
+    }
+
+
+def _kills_table() -> str:
+    lines = [
+        "| update | kills | in the middle of a save | before the first checkpoint | runs brought to "
+        "their end | that differ | workers gone after, at most | left over |",
+        "|---" * 8 + "|",
+    ]
+    found = read_findings("kills")
+    for name, part in (("eager", found["plain"]), ("compiled", found["compiled"])):
+        lines.append(
+            f"| {name} | {part['kills']} | {part['in_a_save']} | {part['before_a_checkpoint']} | "
+            f"{part['runs']} | {sum(part['differences'].values())} | {part['slowest_exit_s']:.1f} s | "
+            f"{len(part['left_over'])} |"
+        )
+    return align_table(lines)
+
+
+def _workers_table() -> str:
+    found = read_findings("workers")
+    return align_table(
+        [
+            "| workers killed | frozen | runs | that failed | that differ | processes left over |",
+            "|---" * 6 + "|",
+            f"| {found['killed']} | {found['frozen']} | {found['runs']} | {len(found['failures'])} | "
+            f"{sum(found['differences'].values())} | {len(found['left_over'])} |",
+        ]
+    )
+
+
+def _fuzz_table() -> str:
+    lines = [
+        "| files | tried | refused | accepted | slowest | tracebacks, hangs, damage not noticed |",
+        "|---" * 6 + "|",
+    ]
+    for kind, part in read_findings("fuzz").items():
+        if isinstance(part, dict) and "tried" in part:
+            lines.append(
+                f"| {kind} | {part['tried']:,} | {part['refused']:,} | {part['accepted']:,} | "
+                f"{part['slowest_s']:.1f} s | {len(part['failures'])} |"
+            )
+    return align_table(lines)
+
+
+def _soak_table() -> str:
+    found = read_findings("soak")
+    lines = [
+        f"| over {read_soak()['hours'][-1]:.2f} hours | mean | change per hour |",
+        "|---|---|---|",
+    ]
+    for column, label in _SOAKED.items():
+        trend = found[column]
+        digits = 0 if abs(trend["mean"]) >= 10 and column != "processes" else 1
+        change = f"{trend['per_hour']:+.1f}"
+        if not np.isclose(trend["low"], trend["high"]):
+            change += f" ({trend['low']:+.1f} to {trend['high']:+.1f})"
+        lines.append(f"| {label} | {trend['mean']:,.{digits}f} | {change} |")
+    return align_table(lines)
