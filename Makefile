@@ -23,7 +23,7 @@ evaluate: $(READY) ## evaluate the trained policy that comes with the project (t
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
 	$(BIN)/python -m reporting.results
 
-test: $(READY) ## lint, type check and the test suite (about seventeen minutes on two cores)
+test: $(READY) ## lint, type check and the test suite (about eighteen minutes on two cores)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
