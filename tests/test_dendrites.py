@@ -1,16 +1,14 @@
 """Dendritic segments against a naive triple loop, in every layout, gating and stack."""
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 from torch.func import functional_call
 
-from agent.dendrites import DendriticSegments, modulate, select_segment
-from configs.schema import Gating
+from dendrites import GATINGS, DendriticSegments, nonzero_parameters
+from dendrites.segments import select_segment
 
-GATINGS = get_args(Gating)
 COMPETING = ("abs_max_signed", "max", "abs_max_unsigned", "additive_bias")
 UNITS, SEGMENTS, CONTEXT, TASKS, PER_TASK = 5, 4, 6, 3, 4
 
@@ -84,19 +82,22 @@ def test_abs_max_signed_keeps_the_sign_of_the_winner():
 
 
 @pytest.mark.parametrize("gating", GATINGS)
-def test_modulation_by_hand(gating):
-    # sigma(ln 3) = 3/4
-    out = modulate(torch.tensor([4.0, -8.0]), torch.tensor(math.log(3)), gating)
-    expected = [4 + math.log(3), -8 + math.log(3)] if gating == "additive_bias" else [3.0, -6.0]
-    assert out.tolist() == pytest.approx(expected)
+def test_gate_and_modulation_by_hand(gating):
+    layer = make_layer(gating)
+    layer.weight.data.fill_(0)[..., 2] = math.log(3)  # sigma(ln 3) = 3/4
+    gate = layer.gate(torch.eye(CONTEXT)[2])
+    adds = gating == "additive_bias"
+    assert gate.tolist() == pytest.approx([math.log(3) if adds else 0.75] * UNITS)
+    out = layer.modulate(torch.tensor([4.0, -8.0, 0.0, 1.0, 2.0]), torch.tensor(0.5))
+    assert out.tolist() == ([4.5, -7.5, 0.5, 1.5, 2.5] if adds else [2.0, -4.0, 0.0, 0.5, 1.0])
 
 
 def layouts(layer, x, context, order):
-    """The same samples task-major, with a context per row, and shuffled with `rows`."""
-    lead, rows = x.dim() - 3, order // PER_TASK
-    back = order.argsort()
+    """The same samples task-major, with a context per row, and in another order."""
+    lead, back = x.dim() - 3, order.argsort()
     per_row = context.unsqueeze(lead + 1).expand(*x.shape[:-1], CONTEXT)
-    shuffled = layer(x.flatten(-3, -2).index_select(-2, order), context, rows)
+    gate = layer.gate(context).index_select(-2, order // PER_TASK)  # each sample's task
+    shuffled = layer.modulate(x.flatten(-3, -2).index_select(-2, order), gate)
     return (
         layer(x, context.unsqueeze(-2)),
         layer(x, per_row),
@@ -106,7 +107,7 @@ def layouts(layer, x, context, order):
 
 @pytest.mark.parametrize("stack", [None, 2])
 @pytest.mark.parametrize("gating", GATINGS)
-def test_task_major_per_row_and_shuffled_rows_agree_in_values_and_gradients(gating, stack):
+def test_task_major_per_row_and_shuffled_samples_agree_in_values_and_gradients(gating, stack):
     lead = () if stack is None else (stack,)
     layer = make_layer(gating, stack=stack, segment_density=0.7).double()
     x = randn(*lead, TASKS, PER_TASK, UNITS).requires_grad_()
@@ -134,6 +135,14 @@ def test_a_stack_of_two_equals_two_layers_with_its_weights(gating):
         single.weight.data.copy_(stack.weight.data[copy])
         torch.testing.assert_close(single(x[copy], context[copy]), out[copy], rtol=0, atol=1e-14)
     assert not torch.equal(stack.weight[0], stack.weight[1])
+
+
+def test_a_gate_for_each_copy_of_a_stack_serves_all_its_rows():
+    # as many copies as rows: aligned from the right, copy and row would be confused
+    layer = make_layer(stack=2).double()
+    y, context = randn(2, 2, UNITS), randn(2, CONTEXT, seed=2)
+    expected = layer(y, context.unsqueeze(1))
+    torch.testing.assert_close(layer(y, context), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("gating", COMPETING)
@@ -234,7 +243,7 @@ def test_every_segment_has_the_exact_density(density, ones, stack):
     layer = make_layer(segment_density=density, stack=stack)
     assert set(layer.mask.sum(-1).flatten().tolist()) == {ones}
     assert torch.equal(layer.weight != 0, layer.mask)
-    assert layer.nonzero_parameters() == (stack or 1) * UNITS * SEGMENTS * ones
+    assert nonzero_parameters(layer) == (stack or 1) * UNITS * SEGMENTS * ones
 
 
 def test_masked_segment_weights_never_act():
@@ -247,10 +256,46 @@ def test_masked_segment_weights_never_act():
 def test_single_segment_and_gate_table_store_one_segment_per_unit(gating, stored):
     layer = make_layer(gating)
     assert layer.weight.shape == (stored, UNITS, CONTEXT)
-    assert layer.nonzero_parameters() == UNITS * CONTEXT
+    assert nonzero_parameters(layer) == UNITS * CONTEXT
 
 
 def test_equal_generators_give_equal_layers():
     one, same, other = (make_layer(segment_density=0.5, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.weight, same.weight)
     assert not torch.equal(one.weight, other.weight)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gating": "min"}, "gating must be one of abs_max_signed, .*, gate_table, got 'min'"),
+        ({"num_segments": 0}, "num_segments must be at least 1, got 0"),
+        ({"segment_density": 0.0}, r"segment_density must be in \(0, 1\], got 0.0"),
+        ({"context_density": 2}, r"context_density must be in \(0, 1\], got 2"),
+        ({"stack": 0}, "stack must be at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(wrong, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make_layer(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("stack", "shape", "message"),
+    [
+        (None, (3, 7), "context must have size 6, got 7"),
+        (None, (), "context must have size 6, got 1"),
+        (2, (3, 6), r"context of a stack must have shape \[2, ..., 6\], got \[3, 6\]"),
+        (2, (6,), r"context of a stack must have shape \[2, ..., 6\], got \[6\]"),
+    ],
+)
+def test_a_context_of_the_wrong_size_is_refused_in_one_line(stack, shape, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make_layer(stack=stack).gate(torch.zeros(shape))
+
+
+def test_print_shows_sizes_density_and_gating():
+    assert str(make_layer("max", segment_density=0.5, stack=2)) == (
+        "DendriticSegments(units=5, context_size=6, num_segments=4, gating=max, "
+        "segment_density=0.5, stack=2)"
+    )

@@ -7,12 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.sparse_linear import (
-    SparseLinear,
-    exact_density_mask,
-    nonzeros_per_row,
-    stacked_linear,
-)
+from dendrites import SparseLinear, nonzero_parameters, nonzeros_per_row
+from dendrites.sparse_linear import exact_density_mask, stacked_linear
 
 
 def seeded(seed=0):
@@ -167,5 +163,40 @@ def test_a_stacked_layer_equals_single_layers_with_its_weights_and_masks():
 def test_nonzero_parameters_counts_what_is_not_zero(density, stack):
     layer = make_linear(weight_density=density, stack=stack)
     nonzero = (layer.weight != 0).sum() + layer.bias.numel()
-    assert layer.nonzero_parameters() == nonzero.item()
-    assert layer.nonzero_parameters() == (stack or 1) * 7 * (round(density * 12) + 1)
+    assert nonzero_parameters(layer) == nonzero.item()
+    assert nonzero_parameters(layer) == (stack or 1) * 7 * (round(density * 12) + 1)
+
+
+@pytest.mark.parametrize("stack", [None, 2])
+def test_the_product_may_be_rounded_to_bfloat16(stack):
+    layer = make_linear(weight_density=0.5, stack=stack)
+    x = torch.randn(*(() if stack is None else (stack,)), 5, 12, generator=seeded(1))
+    exact = layer(x)
+    layer.product_dtype = torch.bfloat16
+    rounded = layer(x)
+    assert rounded.dtype == torch.float32
+    products = rounded - layer.bias.unsqueeze(-2)
+    # bfloat16 numbers, but for the float32 rounding of adding and removing the bias
+    torch.testing.assert_close(products, products.bfloat16().float(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rounded, exact, rtol=0.01, atol=0.02)
+    assert not torch.equal(rounded, exact)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"in_features": 0}, "in_features must be at least 1, got 0"),
+        ({"out_features": -1}, "out_features must be at least 1, got -1"),
+        ({"weight_density": 0.0}, r"weight_density must be in \(0, 1\], got 0.0"),
+        ({"input_density": 1.5}, r"input_density must be in \(0, 1\], got 1.5"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(wrong, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make_linear(**wrong)
+
+
+def test_print_shows_sizes_density_and_stack():
+    assert str(make_linear(weight_density=0.5, stack=2)) == (
+        "SparseLinear(in_features=12, out_features=7, weight_density=0.5, stack=2)"
+    )

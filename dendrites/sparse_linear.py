@@ -8,11 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from dendrites.checks import require_fraction, require_positive
+
 
 def exact_density_mask(
-    shape: tuple[int, ...], density: float, generator: Generator
+    shape: tuple[int, ...], density: float, generator: Generator | None = None
 ) -> Tensor | None:
-    """Random boolean mask with exactly `round(density * shape[-1])` ones in every row.
+    """Random boolean mask with exactly `nonzeros_per_row` ones in every row.
 
     Rows run along the last dimension; positions are drawn without replacement. `None` if every
     weight stays, so that dense layers pay nothing.
@@ -29,7 +31,7 @@ def nonzeros_per_row(columns: int, density: float) -> int:
 
 
 def stacked_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, product_dtype: torch.dtype | None = None
 ) -> Tensor:
     """`x @ weight.T + bias`, one map or E independent maps in one product.
 
@@ -37,12 +39,13 @@ def stacked_linear(
         x: `[..., in]`, or `[E, ..., in]` for a stack.
         weight: `[out, in]`, or `[E, out, in]`.
         bias: `[out]`, or `[E, out]`.
-        dtype: of the product, `None` for the weights'; bfloat16 rounds its factors and its result.
+        product_dtype: of the product, `None` for the weights'; bfloat16 rounds its factors and its
+            result.
 
     Returns:
         `[..., out]`, or `[E, ..., out]`, of the dtype of `weight`.
     """
-    dtype = dtype or weight.dtype
+    dtype = product_dtype or weight.dtype
     if weight.dim() == 2:
         out = F.linear(x.to(dtype), weight.to(dtype)).to(weight.dtype)
         return out if bias is None else out + bias
@@ -58,7 +61,7 @@ class SparseLinear(nn.Module):
 
     Masked weights start at 0 and their gradient is masked, so Adam never moves them.
 
-    Initialisation (spec of arXiv 2201.00042's code): weights `U(-h, h)` with
+    Initialisation (as in the code published with arXiv 2201.00042): weights `U(-h, h)` with
     `h = 1 / sqrt(input_density * weight_density * in)`, so that sparse inputs and sparse rows give
     outputs of the usual size; biases `U(-1/sqrt(in), 1/sqrt(in))`.
 
@@ -67,7 +70,11 @@ class SparseLinear(nn.Module):
         weight_density: fraction of non-zero weights in each row, in (0, 1].
         input_density: expected fraction of non-zero inputs, for the initialisation only.
         stack: `None` for one map, or E independent copies with a leading dimension.
-        generator: source of all randomness.
+        product_dtype: dtype of the product, `None` for the weights'; the attribute may be changed.
+        generator: source of all randomness, `None` for torch's own.
+
+    Raises:
+        ValueError: a size is below 1, or a density outside (0, 1].
     """
 
     def __init__(
@@ -78,9 +85,15 @@ class SparseLinear(nn.Module):
         weight_density: float = 1.0,
         input_density: float = 1.0,
         stack: int | None = None,
-        generator: Generator,
+        product_dtype: torch.dtype | None = None,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__()
+        require_positive(in_features=in_features, out_features=out_features, stack=stack)
+        require_fraction("weight_density", weight_density)
+        require_fraction("input_density", input_density)
+        self.in_features, self.out_features, self.stack = in_features, out_features, stack
+        self.weight_density, self.product_dtype = weight_density, product_dtype
         lead = () if stack is None else (stack,)
         shape = (*lead, out_features, in_features)
         bound = 1 / math.sqrt(input_density * weight_density * in_features)
@@ -94,15 +107,16 @@ class SparseLinear(nn.Module):
         if self.mask is not None:
             self.weight.data *= self.mask
 
-    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`.
-
-        `dtype` is the product's, if not the weights' (float32); the result is of theirs.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`."""
         weight = self.weight if self.mask is None else self.weight * self.mask
-        return stacked_linear(x, weight, self.bias, dtype)
+        return stacked_linear(x, weight, self.bias, self.product_dtype)
 
-    def nonzero_parameters(self) -> int:
-        """Trainable weights and biases that the mask leaves."""
-        weights = self.weight.numel() if self.mask is None else int(self.mask.sum())
-        return weights + self.bias.numel()
+    def extra_repr(self) -> str:
+        """Sizes and density, for `print`."""
+        stack = "" if self.stack is None else f", stack={self.stack}"
+        dtype = "" if self.product_dtype is None else f", product_dtype={self.product_dtype}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"weight_density={self.weight_density}{stack}{dtype}"
+        )

@@ -6,13 +6,15 @@ Source of k-winners: Ahmad & Scheinkman 2019 (arXiv 1903.11257); used as in Iyer
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agent.native import load_kernels
+from dendrites.checks import require_fraction, require_positive
+from dendrites.kernels import load_kernels
 
 
 def winners_count(units: int, density: float) -> int:
@@ -46,44 +48,98 @@ def relu(x: Tensor) -> Tensor:
     return out
 
 
+class KWinners(nn.Module):
+    """`k_winners` as a module, for a layer of `units` of which the fraction `density` wins.
+
+    Raises:
+        ValueError: there are no units, or the density is outside (0, 1].
+    """
+
+    def __init__(self, units: int, density: float) -> None:
+        super().__init__()
+        require_positive(units=units)
+        require_fraction("density", density)
+        self.units, self.density = units, density
+        self.count = winners_count(units, density)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., units] -> [..., units]`."""
+        return k_winners(x, self.count)
+
+    def extra_repr(self) -> str:
+        """How many win, for `print`."""
+        return f"{self.count} of {self.units} win"
+
+
+class ReLU(nn.Module):
+    """`relu` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[...] -> [...]`."""
+        return relu(x)
+
+
+# Three ways to the same result, for rows of float32 on the CPU, for other numbers on the CPU, and
+# for anything else.
+
+
+def winners_by_c(rows: Tensor, k: int, kernels: ctypes.CDLL) -> Tensor:
+    """`kwinners.c`; `rows [n, units]` is contiguous float32 on the CPU."""
+    out = torch.empty_like(rows)
+    threads = torch.get_num_threads()
+    kernels.k_winners(rows.data_ptr(), *rows.shape, k, out.data_ptr(), threads)
+    return out
+
+
+def winners_by_partition(rows: Tensor, k: int) -> Tensor:
+    """Numpy's partition; `rows [n, units]` is on the CPU and of a dtype that numpy has."""
+    return _at_least(rows, torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None]))
+
+
+def winners_by_topk(rows: Tensor, k: int) -> Tensor:
+    """`torch.topk`; any `rows [n, units]`."""
+    return _at_least(rows, rows.topk(k, dim=-1).values[:, -1:])
+
+
+def _at_least(rows: Tensor, threshold: Tensor) -> Tensor:
+    """Values of `rows [n, units]` that reach `threshold [n, 1]`; a row with a fault whole."""
+    threshold = torch.where(rows.isfinite().all(dim=-1, keepdim=True), threshold, torch.nan)
+    return torch.where(rows < threshold, 0.0, rows)
+
+
+def _kernels_for(x: Tensor) -> ctypes.CDLL | None:
+    return load_kernels() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+
+
 # Operators of their own, opaque to torch.compile: fused into the graph, the selection would be
 # repeated for every use of its result, and the mask of active units would cross from the forward to
 # the backward pass as booleans, which the compiler's CPU code stores and reads one by one.
 
 
-@torch.library.custom_op("active_dendrites::k_winners", mutates_args=())
+@torch.library.custom_op("dendrites::k_winners", mutates_args=())
 def _winners(x: Tensor, k: int) -> Tensor:
-    """The CPU uses `kwinners.c`, or numpy's partition without a C compiler; a GPU `torch.topk`."""
     rows = x.detach().contiguous().view(-1, x.shape[-1])
-    kernels = load_kernels()
-    if _c_can(x) and kernels is not None:
-        out = torch.empty_like(rows)
-        threads = torch.get_num_threads()
-        kernels.k_winners(rows.data_ptr(), *rows.shape, k, out.data_ptr(), threads)
-        return out.view(x.shape)
-    if x.device.type == "cpu" and x.dtype != torch.bfloat16:  # numpy has no bfloat16
-        threshold = torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
+    kernels = _kernels_for(x)
+    if kernels is not None:
+        winners = winners_by_c(rows, k, kernels)
+    elif x.device.type == "cpu" and x.dtype != torch.bfloat16:  # numpy has no bfloat16
+        winners = winners_by_partition(rows, k)
     else:
-        threshold = rows.topk(k, dim=-1).values[:, -1:]
-    threshold = torch.where(rows.isfinite().all(dim=-1, keepdim=True), threshold, torch.nan)
-    return torch.where(rows < threshold, 0.0, rows).view(x.shape)
+        winners = winners_by_topk(rows, k)
+    return winners.view(x.shape)
 
 
-@torch.library.custom_op("active_dendrites::gradient_of_active", mutates_args=())
+@torch.library.custom_op("dendrites::gradient_of_active", mutates_args=())
 def _gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     """The gradient of active units, recognised by their output, which the next layer keeps anyway."""
-    kernels = load_kernels()
-    if kernels is None or not _c_can(grad):
+    kernels = _kernels_for(grad)
+    if kernels is None:
         return torch.where(output != 0, grad, 0.0)
     grad, output = grad.contiguous(), output.contiguous()
     masked = torch.empty_like(grad)
     pointers, threads = (grad.data_ptr(), output.data_ptr()), torch.get_num_threads()
     kernels.gradient_of_active(*pointers, grad.numel(), masked.data_ptr(), threads)
     return masked
-
-
-def _c_can(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _like_first(first: Tensor, *_: Any) -> Tensor:

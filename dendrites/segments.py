@@ -1,4 +1,4 @@
-"""Active dendrites: task context gates each unit through its best-matching dendritic segment.
+"""Active dendrites: the context gates each unit through its best-matching dendritic segment.
 
 Iyer et al. 2022 (arXiv 2201.00042). Unit i has J segments with weights V_ij over a context c; the
 segment activations are s_ij = V_ij . c and the unit's pre-activation y_i is modulated by one of
@@ -13,21 +13,28 @@ them, d_i:
 | single_segment    | s_i1 (J = 1)                     | y_i * sigma(d_i) |
 | gate_table        | table[i] . c (one per unit, task)| y_i * sigma(d_i) |
 
-Everything here broadcasts over leading dimensions, and this is what makes dendrites cheap: with a
-task-major batch `x [T, b, in]` and contexts `[T, 1, C]` the segments are evaluated once per task,
-O(T), not once per sample, O(T b). A context per row, `[T, b, C]` or `[n, C]`, works as well and costs
-accordingly.
+The *gate* is what is applied to y_i: sigma(d_i), or d_i itself for additive_bias. It depends on the
+context only and broadcasts over leading dimensions, and this makes dendrites cheap: for a
+task-major batch `y [T, b, units]` and contexts `[T, 1, C]` the segments are evaluated once per
+task, O(T), not once per sample, O(T b). A context per row, `[T, b, C]` or `[n, C]`, works as well
+and costs accordingly.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 
-from agent.sparse_linear import exact_density_mask, stacked_linear
-from configs.schema import Gating
+from dendrites.checks import require_fraction, require_positive
+from dendrites.sparse_linear import exact_density_mask, stacked_linear
+
+Gating = Literal[
+    "abs_max_signed", "max", "abs_max_unsigned", "additive_bias", "single_segment", "gate_table"
+]
+GATINGS: tuple[Gating, ...] = get_args(Gating)
 
 
 def select_segment(activations: Tensor, gating: Gating) -> Tensor:
@@ -47,13 +54,6 @@ def select_segment(activations: Tensor, gating: Gating) -> Tensor:
     return activations.squeeze(-2)  # single_segment, gate_table
 
 
-def modulate(x: Tensor, dendrite: Tensor, gating: Gating) -> Tensor:
-    """Apply d to the pre-activation: `[..., units]`, broadcast over leading dimensions."""
-    if gating == "additive_bias":
-        return x + dendrite
-    return x * torch.sigmoid(dendrite)
-
-
 class DendriticSegments(nn.Module):
     """The dendritic segments of one layer, and how they modulate its units.
 
@@ -70,7 +70,10 @@ class DendriticSegments(nn.Module):
         segment_density: fraction of non-zero weights in each segment, exact.
         context_density: expected density of the context, for the initialisation only.
         stack: `None`, or E independent copies with a leading dimension.
-        generator: source of all randomness.
+        generator: source of all randomness, `None` for torch's own.
+
+    Raises:
+        ValueError: a size is below 1, a density outside (0, 1], or the gating is unknown.
     """
 
     def __init__(
@@ -83,10 +86,18 @@ class DendriticSegments(nn.Module):
         segment_density: float = 1.0,
         context_density: float = 1.0,
         stack: int | None = None,
-        generator: Generator,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.gating = gating
+        require_positive(
+            units=units, context_size=context_size, num_segments=num_segments, stack=stack
+        )
+        require_fraction("segment_density", segment_density)
+        require_fraction("context_density", context_density)
+        if gating not in GATINGS:
+            raise ValueError(f"gating must be one of {', '.join(GATINGS)}, got {gating!r}")
+        self.units, self.context_size, self.stack = units, context_size, stack
+        self.gating, self.segment_density = gating, segment_density
         lead = () if stack is None else (stack,)
         drawn = 1 if gating == "single_segment" else num_segments
         shape = (*lead, drawn, units, context_size)
@@ -104,40 +115,57 @@ class DendriticSegments(nn.Module):
         self.mask: Tensor | None
 
     def activations(self, context: Tensor) -> Tensor:
-        """s_ij: `[..., C] -> [..., J, units]`; with a stack `[E, ..., C] -> [E, ..., J, units]`."""
+        """s_ij: `[..., C] -> [..., J, units]`; with a stack `[E, ..., C] -> [E, ..., J, units]`.
+
+        Raises:
+            ValueError: the context has another size.
+        """
+        self._check(context)
         weight = self.weight if self.mask is None else self.weight * self.mask
         flat = stacked_linear(context, weight.flatten(-3, -2))  # [..., J * units]
         return flat.unflatten(-1, weight.shape[-3:-1])
 
-    def selected(self, context: Tensor) -> Tensor:
-        """d_i, what the selected segment says: `[..., C] -> [..., units]`, with a stack as above."""
-        return select_segment(self.activations(context), self.gating)
+    def gate(self, context: Tensor) -> Tensor:
+        """What `modulate` applies: sigma(d_i), or d_i for `additive_bias`.
 
-    def forward(
-        self,
-        x: Tensor,
-        context: Tensor,
-        rows: Tensor | None = None,
-        selected: Tensor | None = None,
-    ) -> Tensor:
-        """Modulate pre-activations by the context.
+        `[..., C] -> [..., units]`; with a stack `[E, ..., C] -> [E, ..., units]`.
 
-        Args:
-            x: `[..., units]`.
-            context: `[..., C]`, leading dimensions broadcast against those of `x`.
-            rows: `[n]` int64 or `None`. If given, `context` is a table `[..., T, C]` and row i of
-                `x [..., n, units]` uses entry `rows[i]`: still O(T) segments for n samples in any
-                order.
-            selected: `self.selected(context)`, if it is known already.
-
-        Returns:
-            `[..., units]`.
+        Raises:
+            ValueError: the context has another size.
         """
-        dendrite = self.selected(context) if selected is None else selected  # [..., units]
-        if rows is not None:
-            dendrite = dendrite.index_select(-2, rows)
-        return modulate(x, dendrite, self.gating)
+        selected = select_segment(self.activations(context), self.gating)
+        return selected if self.gating == "additive_bias" else torch.sigmoid(selected)
 
-    def nonzero_parameters(self) -> int:
-        """Trainable segment weights that the mask leaves."""
-        return self.weight.numel() if self.mask is None else int(self.mask.sum())
+    def modulate(self, y: Tensor, gate: Tensor) -> Tensor:
+        """Pre-activations `[..., units]` times the gate, or plus it for `additive_bias`.
+
+        The gate broadcasts over leading dimensions; with a stack over those after the first, so
+        that a gate `[E, units]` suits `y [E, b, units]`.
+        """
+        missing = y.dim() - gate.dim()
+        if self.stack is not None and missing > 0:
+            gate = gate.reshape(gate.shape[0], *(1,) * missing, *gate.shape[1:])
+        return y + gate if self.gating == "additive_bias" else y * gate
+
+    def forward(self, y: Tensor, context: Tensor) -> Tensor:
+        """`modulate(y, gate(context))`: `[..., units]`, `[..., C] -> [..., units]`."""
+        return self.modulate(y, self.gate(context))
+
+    def extra_repr(self) -> str:
+        """Sizes, density and gating, for `print`."""
+        stack = "" if self.stack is None else f", stack={self.stack}"
+        return (
+            f"units={self.units}, context_size={self.context_size}, "
+            f"num_segments={self.weight.shape[-3]}, gating={self.gating}, "
+            f"segment_density={self.segment_density}{stack}"
+        )
+
+    def _check(self, context: Tensor) -> None:
+        size = context.shape[-1] if context.dim() else 1
+        if size != self.context_size:
+            raise ValueError(f"context must have size {self.context_size}, got {size}")
+        if self.stack is not None and (context.dim() < 2 or context.shape[0] != self.stack):
+            raise ValueError(
+                f"context of a stack must have shape [{self.stack}, ..., {self.context_size}], "
+                f"got {list(context.shape)}"
+            )

@@ -1,5 +1,6 @@
-"""k-winners against torch.topk and sorted lists."""
+"""k-winners against torch.topk and sorted lists; every way to compute them gives the same."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.activations import k_winners, winners_count
+from dendrites import KWinners, k_winners, winners_count
+from dendrites.kernels import load_kernels
+from dendrites.winners import relu, winners_by_c, winners_by_partition, winners_by_topk
 
 quick = settings(deadline=None, max_examples=100)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -139,7 +142,7 @@ def test_other_dtypes_are_computed_or_refused_but_never_misread():
     # in a process of its own: misreading one would overwrite foreign memory
     program = """
 import torch
-from agent.activations import k_winners
+from dendrites.winners import k_winners
 for dtype in (torch.float64, torch.float16, torch.bfloat16):
     x = torch.arange(4096).remainder(97).view(64, 64).to(dtype)
     try:
@@ -153,24 +156,106 @@ for dtype in (torch.float64, torch.float16, torch.bfloat16):
     assert done.returncode == 0, done.stderr
 
 
-def test_without_a_compiler_the_result_is_the_same(tmp_path):
+def test_without_a_compiler_the_result_is_the_same_and_one_line_says_so(tmp_path):
     x = randn(40, 37)
     x[3] = x[3].round()  # ties
     x[5, 2] = float("nan")
     torch.save(x, tmp_path / "x")
     program = (
-        "import sys, torch; from agent.activations import k_winners; folder = sys.argv[1];"
-        "x = torch.load(folder + '/x').requires_grad_(); out = k_winners(x, 9);"
+        "import sys, torch; from dendrites import k_winners; folder = sys.argv[1];"
+        "x = torch.load(folder + '/x').requires_grad_(); out = k_winners(x, 9); k_winners(x, 3);"
         "torch.save((out.detach(), *torch.autograd.grad(out.nansum(), [x])), folder + '/out')"
     )
     done = run_program(program, tmp_path, CC="no-such-compiler")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "k-winners: no C compiler ('no-such-compiler' not found), so numpy is used instead: "
+        "slower, same results"
+    ]
     expected, expected_gradient = torch.load(tmp_path / "out")
     x.requires_grad_()
     out = k_winners(x, 9)
     (gradient,) = torch.autograd.grad(out.nansum(), [x])
     torch.testing.assert_close(out, expected, rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=0)
+
+
+build = load_kernels.__wrapped__  # as in a new process: without the memory of the first call
+
+
+@pytest.mark.skipif(load_kernels() is None, reason="there is no C compiler")
+def test_the_library_is_kept_and_a_cache_that_fails_is_done_without(tmp_path, monkeypatch, caplog):
+    good, damaged = tmp_path / "good/active-dendrites", tmp_path / "damaged/active-dendrites"
+    x, expected = torch.tensor([[1.0, 3.0, 2.0]]), [[0.0, 3.0, 2.0]]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(good.parent))
+    assert winners_by_c(x, 2, build()).tolist() == expected
+    (kept,) = good.iterdir()
+    inode = kept.stat().st_ino
+    build()
+    assert kept.stat().st_ino == inode  # not built again
+    damaged.mkdir(parents=True)
+    (damaged / kept.name).write_bytes(b"damaged")
+    for cache in (damaged.parent, kept):  # kept: a file, so nobody can make a folder in it
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        assert winners_by_c(x, 2, build()).tolist() == expected
+    assert not caplog.records
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, caplog):
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'error: no such flag' >&2\necho more >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build() is None
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"k-winners: '{compiler}' does not compile it (error: no such flag), "
+        "so numpy is used instead: slower, same results"
+    )
+
+
+@quick
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda count: st.lists(
+            st.lists(st.floats(width=32), min_size=6, max_size=6), min_size=count, max_size=count
+        )
+    ),
+    tied=st.booleans(),
+    k=st.integers(1, 5),
+)
+def test_c_partition_and_topk_give_the_same(rows, tied, k):
+    x = torch.tensor(rows)  # NaN and infinities among them
+    x = x.clamp(-2, 2).round() if tied else x
+    by_topk = winners_by_topk(x, k)
+    same = {"rtol": 0, "atol": 0, "equal_nan": True}
+    torch.testing.assert_close(winners_by_partition(x, k), by_topk, **same)
+    kernels = load_kernels()
+    if kernels is not None:
+        torch.testing.assert_close(winners_by_c(x, k, kernels), by_topk, **same)
+
+
+def test_relu_and_its_gradient():
+    x = torch.tensor([-2.0, -0.0, 0.0, 3.0, float("nan")], requires_grad=True)
+    out = relu(x)
+    torch.testing.assert_close(out, torch.relu(x), rtol=0, atol=0, equal_nan=True)
+    (gradient,) = torch.autograd.grad(out, [x], [torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])])
+    assert gradient.tolist() == [0.0, 0.0, 0.0, 4.0, 5.0]
+
+
+def test_the_module_keeps_the_fraction_of_its_units():
+    module = KWinners(20, density=0.25)
+    x = randn(3, 20)
+    assert torch.equal(module(x), k_winners(x, 5))
+    assert str(module) == "KWinners(5 of 20 win)"
+
+
+@pytest.mark.parametrize("density", [0, -0.1, 1.01, float("nan")])
+def test_a_fraction_outside_the_range_is_refused(density):
+    with pytest.raises(ValueError, match=r"^density must be in \(0, 1\], got "):
+        KWinners(20, density)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""Layers with active dendrites, for PyTorch: a context decides which units take part.
+
+Source: Iyer et al. 2022 (arXiv 2201.00042). The package stands alone: it needs torch and numpy only.
+
+    from dendrites import DendriticLayer
+
+    layer = DendriticLayer(784, 2048, context_size=784, num_segments=10, winners=0.05)
+    y = layer(x, context)        # x [b, 784]; context [784] or [b, 784]
+
+`layer.gate(context)` and `layer.gated(x, gate)` are its two halves: what the dendrites say, to look
+at or to compute once per task, and the rest.
+"""
+
+from __future__ import annotations
+
+from dendrites.layer import DendriticLayer
+from dendrites.norm import StackedLayerNorm
+from dendrites.parameters import nonzero_parameters
+from dendrites.segments import GATINGS, DendriticSegments, Gating
+from dendrites.sparse_linear import SparseLinear, nonzeros_per_row
+from dendrites.winners import KWinners, k_winners, winners_count
+
+__all__ = [
+    "GATINGS",
+    "DendriticLayer",
+    "DendriticSegments",
+    "Gating",
+    "KWinners",
+    "SparseLinear",
+    "StackedLayerNorm",
+    "k_winners",
+    "nonzero_parameters",
+    "nonzeros_per_row",
+    "winners_count",
+]

@@ -1,0 +1,85 @@
+"""Compiles and loads `kwinners.c`, once per machine; without a C compiler does without."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+_SOURCE = Path(__file__).with_name("kwinners.c")
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_OPENMP = ("-fopenmp", "-fopenmp-simd")  # Apple's compiler has the second only: one thread
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def load_kernels() -> ctypes.CDLL | None:
+    """The library built from `kwinners.c`, or `None`, with one warning, if it cannot be had.
+
+    `CC` names the compiler, `cc` by default. The library is kept in `active-dendrites` under
+    `XDG_CACHE_HOME`, or `~/.cache`; if that folder cannot be used, it is built for this process only.
+    """
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    reason = f"no C compiler ({compiler[0]!r} not found)"
+    for openmp in _OPENMP if shutil.which(compiler[0]) else ():
+        try:
+            return _declared(_library([*compiler, *_FLAGS, openmp]))
+        except subprocess.CalledProcessError as error:
+            printed = (error.stderr or error.stdout).strip() or "it failed without a word"
+            reason = f"{compiler[0]!r} does not compile it ({printed.splitlines()[0]})"
+        except OSError as error:
+            reason = f"it cannot be built or loaded ({error})"
+    _log.warning("k-winners: %s, so numpy is used instead: slower, same results", reason)
+    return None
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """The library with the types of its functions."""
+    pointer, size, threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    library.k_winners.argtypes = (pointer, size, size, size, pointer, threads)
+    library.gradient_of_active.argtypes = (pointer, pointer, size, pointer, threads)
+    library.k_winners.restype = library.gradient_of_active.restype = None
+    return library
+
+
+def _library(command: list[str]) -> ctypes.CDLL:
+    """The loaded library: of the cache, or built into it, or built for this process only."""
+    # -march=native code is for one kind of processor: a cache that several share keeps one for each.
+    identity = (_SOURCE.read_bytes(), command, platform.node(), platform.machine(), _processor())
+    name = f"kwinners-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
+    # A cache may be missing, read-only, full, barred from holding programs, or hold a damaged file.
+    with contextlib.suppress(OSError, RuntimeError):
+        cache = (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "active-dendrites"
+        )
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (cache / name).is_file():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                # atomic: two processes may build at once
+                _compiled(command, Path(scratch) / name).replace(cache / name)
+        return ctypes.CDLL(str(cache / name))
+    with tempfile.TemporaryDirectory() as scratch:  # what is loaded outlives its file
+        return ctypes.CDLL(str(_compiled(command, Path(scratch) / name)))
+
+
+def _processor() -> str:
+    """What the processor can do: the lines of its model and flags, where there are any."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def _compiled(command: list[str], target: Path) -> Path:
+    arguments = [*command, str(_SOURCE), "-o", str(target)]
+    subprocess.run(arguments, check=True, capture_output=True, text=True)
+    return target

@@ -1,0 +1,151 @@
+"""One hidden layer: linear -> LayerNorm -> dendritic gate -> activation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from dendrites.checks import require_fraction
+from dendrites.norm import StackedLayerNorm
+from dendrites.segments import DendriticSegments, Gating
+from dendrites.sparse_linear import SparseLinear
+from dendrites.winners import KWinners, ReLU
+
+
+class DendriticLayer(nn.Module):
+    """linear -> LayerNorm (optional) -> dendritic gate (optional) -> k-winners or ReLU.
+
+    Iyer et al. 2022 (arXiv 2201.00042). The norm comes before the gate, so that a
+    unit's gate is not divided out again.
+
+    A layer computes in two halves: `gate(context)`, and `gated(x, gate)`. A context that does not
+    change needs its gate once: for `x [T, b, in]`, b samples of each of T tasks, a gate
+    `[T, 1, units]` serves them all.
+
+    Args:
+        in_features, units: sizes.
+        context_size: C; `None` leaves the dendrites out.
+        num_segments, gating, segment_density, context_density: see `DendriticSegments`.
+        winners: fraction of the units that win (`KWinners`); `None` for ReLU.
+        layer_norm: whether the pre-activations are normalised.
+        weight_density, input_density: see `SparseLinear`.
+        stack: `None`, or E independent layers that compute as one, with a leading dimension.
+        product_dtype: dtype of the feed-forward product, `None` for the weights'. All else is of the
+            weights' dtype. The attribute may be changed.
+        generator: source of all randomness, `None` for torch's own.
+
+    Attributes:
+        linear, norm (or `None`), dendrites (or `None`), activation: the four steps.
+        density: expected fraction of active units, the `input_density` of the layer that follows.
+
+    Raises:
+        ValueError: a size is below 1, a fraction outside (0, 1], or the gating is unknown.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        units: int,
+        *,
+        context_size: int | None,
+        num_segments: int = 10,
+        gating: Gating = "abs_max_signed",
+        winners: float | None = 0.05,
+        layer_norm: bool = False,
+        weight_density: float = 1.0,
+        segment_density: float = 1.0,
+        input_density: float = 1.0,
+        context_density: float = 1.0,
+        stack: int | None = None,
+        product_dtype: torch.dtype | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if winners is not None:
+            require_fraction("winners", winners)
+        self.linear = SparseLinear(
+            in_features,
+            units,
+            weight_density=weight_density,
+            input_density=input_density,
+            stack=stack,
+            product_dtype=product_dtype,
+            generator=generator,
+        )
+        self.norm = StackedLayerNorm(units, stack) if layer_norm else None
+        self.dendrites = None
+        if context_size is not None:
+            self.dendrites = DendriticSegments(
+                units,
+                context_size,
+                num_segments=num_segments,
+                gating=gating,
+                segment_density=segment_density,
+                context_density=context_density,
+                stack=stack,
+                generator=generator,
+            )
+        self.activation = ReLU() if winners is None else KWinners(units, winners)
+        self.density = 1.0 if winners is None else winners
+
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """Dtype of the feed-forward product, `None` for the weights'."""
+        return self.linear.product_dtype
+
+    @product_dtype.setter
+    def product_dtype(self, dtype: torch.dtype | None) -> None:
+        self.linear.product_dtype = dtype
+
+    def gate(self, context: Tensor | None) -> Tensor | None:
+        """What the dendrites say, without x: the factor of each unit (additive_bias: the addend).
+
+        `[..., C] -> [..., units]`; with a stack `[E, ..., C] -> [E, ..., units]`. `None` for a layer
+        without dendrites, whatever the context.
+
+        Raises:
+            ValueError: the context is missing, or of another size.
+        """
+        if self.dendrites is None:
+            return None
+        if context is None:
+            size = self.dendrites.context_size
+            raise ValueError(f"context is missing: this layer expects one of size {size}")
+        return self.dendrites.gate(context)
+
+    def gated(self, x: Tensor, gate: Tensor | None) -> Tensor:
+        """The rest of the layer: linear, norm, a gate that is known, activation.
+
+        Args:
+            x: `[..., in]`; with a stack `[E, ..., in]`.
+            gate: of `self.gate`, `[..., units]`; leading dimensions broadcast. `None` for a layer
+                without dendrites.
+
+        Returns:
+            `[..., units]`; with a stack `[E, ..., units]`.
+
+        Raises:
+            ValueError: there is a gate without dendrites, or the reverse.
+        """
+        if (gate is None) != (self.dendrites is None):
+            raise ValueError(
+                "gate is missing: this layer has dendrites"
+                if gate is None
+                else "gate must be None: this layer has no dendrites"
+            )
+        y = self.linear(x)
+        if self.norm is not None:
+            y = self.norm(y)
+        if self.dendrites is not None and gate is not None:
+            y = self.dendrites.modulate(y, gate)
+        return self.activation(y)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """`gated(x, gate(context))`: `x [..., in]`, `context [..., C]` -> `[..., units]`."""
+        return self.gated(x, self.gate(context))
+
+    def extra_repr(self) -> str:
+        """The line above the parts, for `print`."""
+        context = "no dendrites" if self.dendrites is None else f"gated by {self.dendrites.gating}"
+        active = "relu" if isinstance(self.activation, ReLU) else f"{self.density:.3g} of units win"
+        return f"{self.linear.in_features} -> {self.linear.out_features}, {context}, {active}"
