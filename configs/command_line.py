@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -28,7 +29,7 @@ CommandT = TypeVar("CommandT")
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train one Soft Actor-Critic agent on the ten tasks of Meta-World MT10.
+    """Train one Soft Actor-Critic agent on a set of Meta-World tasks.
 
     Settings come from a preset or a YAML file (--config); every single one can be changed on the
     command line. Example: python train_mt10.py --config quick --seed 1 --agent.actor-lr 1e-3
@@ -36,7 +37,7 @@ class TrainCommand:
 
     settings: Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
     config: str = "mt10"
-    """Preset (mt10, paper, mlp, quick, smoke) or path of a YAML file."""
+    """Preset (mt10, mt50, paper, mlp, quick, smoke) or path of a YAML file."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder to create; default: runs/<config>-seed<N>-<date>-<time>."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -45,7 +46,7 @@ class TrainCommand:
     """Print the resolved config, parameter counts and the memory forecast, and stop."""
 
 
-def parse_train_command(arguments: list[str]) -> TrainCommand:
+def parse_train_command(arguments: Sequence[str]) -> TrainCommand:
     """Parse and validate the command line of train_mt10.py.
 
     Raises:
@@ -58,7 +59,7 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
     try:
         chosen, _ = first.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}. See train_mt10.py --help.") from error
     if chosen.resume is not None:
         if chosen.config is not None:
             raise UsageError("--config: not with --resume, which uses the run's own config.yaml")
@@ -82,7 +83,7 @@ def parse_train_command(arguments: list[str]) -> TrainCommand:
 
 
 def parse_command(
-    kind: type[CommandT], arguments: list[str], default: CommandT | None = None
+    kind: type[CommandT], arguments: Sequence[str], default: CommandT | None = None
 ) -> CommandT:
     """Parse a command line with tyro; a mistake becomes a one-line `UsageError`."""
     messages = io.StringIO()
@@ -109,4 +110,5 @@ def _condense(box: str) -> str:
         if line.startswith(("Argument helptext", "For full helptext")):
             break
         message.append(line)
-    return " ".join([*message, f"See {Path(sys.argv[0]).name} --help"])
+    text = " ".join(message).rstrip(".")
+    return f"{text}. See {Path(sys.argv[0]).name} --help."

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from configs.errors import did_you_mean
-from configs.schema import MT10_TASKS, Config, NetworkConfig
+from configs.schema import Config, EnvConfig, NetworkConfig
+from configs.task_sets import MT50, TASK_SETS
 
 
 def inconsistencies(config: Config) -> Iterator[str]:
-    """What is wrong with a config whose single values are all right: `key: problem, mend`."""
+    """What is wrong with a config whose single values are all right: `key: problem, fix`."""
+    yield from _task_inconsistencies(config.env)
     env, replay, evaluation = config.env, config.replay, config.evaluation
-    for task in env.tasks:
-        if task not in MT10_TASKS:
-            yield f"env.tasks: unknown task '{task}'{did_you_mean(task, list(MT10_TASKS))}"
-    if len(set(env.tasks)) != len(env.tasks):
-        yield "env.tasks: a task is named twice"
-    if replay.sampling == "balanced" and replay.batch_size % len(env.tasks):
+    num_tasks = len(env.task_names)
+    if replay.sampling == "balanced" and replay.batch_size % num_tasks:
         yield (
-            f"replay.batch_size: {replay.batch_size} can't be split evenly over {len(env.tasks)} tasks; "
+            f"replay.batch_size: {replay.batch_size} can't be split evenly over {num_tasks} tasks; "
             "use a multiple, or replay.sampling: uniform"
         )
-    if replay.capacity // len(env.tasks) < env.copies_per_task:
+    # Two, because a transition that is lost to a fault is replaced by the one before it.
+    if replay.capacity < 2 * num_tasks * env.copies_per_task:
         yield (
-            f"replay.capacity: {replay.capacity} can't hold one step of {len(env.tasks)} x "
+            f"replay.capacity: {replay.capacity} can't hold two steps of {num_tasks} x "
             f"{env.copies_per_task} environments; use a larger one"
         )
     if config.agent.log_std_bounds[0] >= config.agent.log_std_bounds[1]:
@@ -35,6 +34,17 @@ def inconsistencies(config: Config) -> Iterator[str]:
         if getattr(evaluation, name) > env.num_goals:
             yield f"evaluation.{name}: there are only env.num_goals = {env.num_goals} goals per task"
     yield from _network_inconsistencies(config.network)
+
+
+def _task_inconsistencies(env: EnvConfig) -> Iterator[str]:
+    for task in env.task_names:
+        if task in TASK_SETS:
+            yield f"env.tasks: '{task}' is a set of tasks, not one in a list; give it alone"
+        elif task not in MT50:
+            hint = did_you_mean(task, [*TASK_SETS, *MT50])
+            yield f"env.tasks: unknown task '{task}'{hint}"
+    if len(set(env.task_names)) != len(env.task_names):
+        yield "env.tasks: a task is named twice"
 
 
 def _network_inconsistencies(network: NetworkConfig) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The one exception type a user is meant to see: one line, exit code 2, no traceback."""
+"""The errors that a user is meant to see: one line, exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ _LONGEST = 800
 
 
 class UsageError(Exception):
-    """An error whose message is all a user needs: what is wrong, where, and how to mend it."""
+    """A flag, a setting or a file is wrong. The message says which, and how to fix it."""
+
+
+class RunError(Exception):
+    """A run can't go on: a simulator worker died too often, a number is NaN. The message says where."""
 
 
 def did_you_mean(word: str, choices: list[str]) -> str:
@@ -22,24 +26,22 @@ def did_you_mean(word: str, choices: list[str]) -> str:
 
 
 def one_line(message: str) -> str:
-    """Without line ends and escape sequences, which may come from a stranger's file."""
+    """The message without line ends and escape sequences, which may come from a stranger's file."""
     line = " ".join(message.split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in line)
     return printable if len(printable) <= _LONGEST else printable[:_LONGEST] + " ..."
 
 
-def exit_on_usage_error(main: Callable[[], int]) -> None:
+def exit_on_error(main: Callable[[], int]) -> None:
     """Leave the process with the exit code of a command's `main`; 2 after an error line."""
     try:
         sys.exit(main())
-    except UsageError as error:
+    except (UsageError, RunError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
-        sys.exit(2)
     except OSError as error:  # disk full, folder gone or read-only
         print(f"error: {one_line(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
-        sys.exit(2)
     except MemoryError:
         print(
             "error: out of memory; close other programs, or use smaller settings", file=sys.stderr
         )
-        sys.exit(2)
+    sys.exit(2)

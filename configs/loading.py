@@ -23,24 +23,11 @@ _OF_YAML_TAGS = (
     OverflowError,
 )  # what PyYAML raises on `!!int ""` and such
 _SCHEMA = TypeAdapter(Config)
-_MAY_CHANGE_ON_RESUME = (
-    "total_env_steps",
-    "device",
-    "threads",
-    "compile",
-    "env.workers",
-    "env.start_method",
-    "env.step_timeout_s",
-    "env.worker_restarts",
-    "env.lost_episodes",
-    "training.log_interval_env_steps",
-    "training.checkpoint_interval_env_steps",
-    "evaluation.",
-)
+_MAY_CHANGE_ON_RESUME = ("total_env_steps", "evaluation.", "recording.", "machine.")
 
 
 def preset_names() -> list[str]:
-    """Names that `--config` accepts beside a path."""
+    """Names that `--config` accepts apart from a path."""
     return sorted(path.stem for path in _PRESET_FOLDER.glob("*.yaml"))
 
 

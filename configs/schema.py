@@ -1,8 +1,9 @@
 """Every setting of a training run: typed, validated, documented.
 
 The string below a field is its `--help` text. The values in these classes are the `mt10`
-preset's, except where a preset file says otherwise (`configs/*.yaml`). Sizes, steps and seeds
-carry their unit in the name.
+preset's, except where a preset file says otherwise (`configs/*.yaml`). Counts carry their unit in
+the name. A resumed run may change `total_env_steps` and the sections `evaluation`, `recording` and
+`machine`; everything else decides what is learned and is fixed when a run starts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import ConfigDict
+
+from configs.task_sets import task_names
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -24,20 +27,6 @@ Number = Annotated[float, Ge(-1e6), Le(1e6)]
 Rate = Annotated[float, Gt(0), Le(1e6)]
 Fraction = Annotated[float, Gt(0), Le(1)]
 
-MT10_TASKS = (
-    "reach-v3",
-    "push-v3",
-    "pick-place-v3",
-    "door-open-v3",
-    "drawer-open-v3",
-    "drawer-close-v3",
-    "button-press-topdown-v3",
-    "peg-insert-side-v3",
-    "window-open-v3",
-    "window-close-v3",
-)
-"""Meta-World's MT10 order (metaworld 3.1.1, `env_dict.MT10_V3`); the one-hot index of a task."""
-
 Gating = Literal[
     "abs_max_signed", "max", "abs_max_unsigned", "additive_bias", "single_segment", "gate_table"
 ]
@@ -45,12 +34,14 @@ Gating = Literal[
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """The simulator: tasks, goals, episode length and worker processes."""
+    """The tasks, their goals and the length of an episode."""
 
     __pydantic_config__ = _STRICT
 
-    tasks: Annotated[tuple[str, ...], MinLen(1), MaxLen(10)] = MT10_TASKS
-    """MT10 tasks to train on, in one-hot order."""
+    tasks: Literal["mt10", "mt25", "mt50"] | Annotated[tuple[str, ...], MinLen(1), MaxLen(50)] = (
+        "mt10"
+    )
+    """mt10, mt25, mt50 (Meta-World's own lists), or names of v3 tasks; in one-hot order."""
     num_goals: Annotated[int, Ge(1), Le(50)] = 50
     """Goals per task, drawn at random for each episode: 50 is the benchmark's, 1 the paper's."""
     horizon: Annotated[int, Ge(1), Le(500)] = 200
@@ -59,16 +50,11 @@ class EnvConfig:
     """Environments per task."""
     stagger_episodes: bool = True
     """Shorten the first episode of each copy, so that resets spread over time."""
-    workers: Hundreds | Literal["auto"] = "auto"
-    """Simulator processes while training; auto is the CPU cores that the learner leaves (all, in evaluations)."""
-    start_method: Literal["spawn", "fork"] = "spawn"
-    """How worker processes are started."""
-    step_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 60.0
-    """A worker that does not answer for this long [s] is replaced."""
-    worker_restarts: Count = 20
-    """Workers that are replaced when they die, raise or do not answer; one more ends the run."""
-    lost_episodes: Count = 100
-    """Episodes that may be lost to unstable physics and the like; one more ends the run."""
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of the tasks, in one-hot order."""
+        return task_names(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -159,36 +145,48 @@ class AgentConfig:
     """hl_gauss: bins of the value distribution."""
     value_range: tuple[Number, Number] = (-2.0, 10.0)
     """hl_gauss: ends of the bins; reward scaling maps a task's return to the upper one."""
-    observation_frame: Literal["world", "relative"] = "relative"
-    """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
-    observation_scaling: Literal["none", "per_task"] = "per_task"
-    """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
+
+
+@dataclass(frozen=True)
+class ExplorationConfig:
+    """How actions differ from the policy's while training."""
+
+    __pydantic_config__ = _STRICT
+
+    random_env_steps: Count = 10_000
+    """Environment steps with uniformly random actions, and no updates, at the start."""
     noise_correlation: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
     hold_rate: Annotated[float, Ge(0), Lt(1)] = 0.01
     """Chance per step to hold an action dimension at a random value for a while; 0 never does."""
     hold_steps: Hundreds = 20
     """A hold lasts 1 to so many environment steps."""
+
+
+@dataclass(frozen=True)
+class NormalizationConfig:
+    """What the networks see of observations, and the unit of rewards."""
+
+    __pydantic_config__ = _STRICT
+
+    observation_frame: Literal["world", "relative"] = "relative"
+    """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
+    observation_scaling: Literal["none", "per_task"] = "per_task"
+    """per_task: features in units of their own spread within the task (as arXiv 2410.09754)."""
     reward_scaling: Literal["none", "per_task_return"] = "per_task_return"
-    """per_task_return: rewards in units of the task's returns (agent/returns.py; arXiv 2505.23150)."""
+    """per_task_return: rewards in units of the task's returns (agent/rewards.py; arXiv 2505.23150)."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The loop: how much is collected, learned, logged and saved."""
+    """How many gradient steps are done, and when."""
 
     __pydantic_config__ = _STRICT
 
-    random_env_steps: Count = 10_000
-    """Environment steps with uniformly random actions, and no updates, at the start."""
     updates_per_vector_step: Rate = 1.0
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
-    log_interval_env_steps: PositiveInt = 10_000
-    """A row of metrics every so many environment steps."""
-    checkpoint_interval_env_steps: PositiveInt = 250_000
-    """A checkpoint every so many environment steps."""
 
 
 @dataclass(frozen=True)
@@ -214,13 +212,23 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class Config:
-    """One training run."""
+class RecordingConfig:
+    """How often a run writes down what it does."""
 
     __pydantic_config__ = _STRICT
 
-    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    """Seed of everything random: goal list, weights, actions, batches."""
+    log_interval_env_steps: PositiveInt = 10_000
+    """A row of metrics every so many environment steps."""
+    checkpoint_interval_env_steps: PositiveInt = 250_000
+    """A checkpoint every so many environment steps."""
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """Where and how a run is computed. What it learns does not, up to rounding."""
+
+    __pydantic_config__ = _STRICT
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: Hundreds | Literal["auto"] = "auto"
@@ -229,11 +237,35 @@ class Config:
     """Of the products between hidden layers in the update; auto is bfloat16 where it is fast."""
     compile: Literal["auto", "never"] = "auto"
     """auto: compile the update (half a minute once, then kept), or run it as it is if that fails."""
+    workers: Hundreds | Literal["auto"] = "auto"
+    """Simulator processes while training; auto is the CPU cores that the learner leaves (all, in evaluations)."""
+    start_method: Literal["spawn", "fork"] = "spawn"
+    """How simulator processes are started."""
+    step_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 60.0
+    """A simulator process that does not answer for this long [s] is replaced."""
+    worker_restarts: Count = 20
+    """Simulator processes that are replaced when they die, raise or do not answer; one more ends the run."""
+    lost_episodes: Count = 100
+    """Episodes that may be lost to unstable physics and the like; one more ends the run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    __pydantic_config__ = _STRICT
+
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Seed of everything random: goal list, weights, actions, batches."""
     total_env_steps: PositiveInt = 3_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)

@@ -1,4 +1,4 @@
-"""Presets, validation and the command line's settings."""
+"""Presets and YAML files: what is read, and what is refused with which words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import (
+    MT50,
     Config,
     UsageError,
     dump_config,
@@ -25,7 +26,7 @@ from configs.loading import read_yaml
 
 
 def test_the_presets_are_the_promised_ones() -> None:
-    assert preset_names() == ["mlp", "mt10", "paper", "quick", "smoke"]
+    assert preset_names() == ["mlp", "mt10", "mt50", "paper", "quick", "smoke"]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -53,6 +54,15 @@ def test_the_paper_preset_is_the_published_protocol() -> None:
     assert training.update_interval_vector_steps == 500
 
 
+def test_the_preset_of_fifty_tasks_has_them_all() -> None:
+    config = load_config("mt50")
+    assert config.env.task_names == MT50
+    assert config.replay.batch_size % 50 == 0
+    assert config.replay.capacity >= 50 * config.env.copies_per_task * config.env.horizon
+    with pytest.raises(UsageError, match="can't be split evenly over 50 tasks"):
+        parse_config({"env": {"tasks": "mt50"}, "replay": {"batch_size": 510}}, "it")
+
+
 def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
     mlp, mt10 = load_config("mlp"), load_config("mt10")
     assert replace(mlp, network=mt10.network) == mt10
@@ -68,12 +78,15 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
         ("agent: {actor_lr: -1}", "agent.actor_lr: input should be greater than 0, got -1"),
         ("agent: {actor_lr: .nan}", "agent.actor_lr"),
         ("agent: {discount: 1.0}", "agent.discount: input should be less than 1"),
-        ("env: {workers: many}", "env.workers"),
+        ("machine: {workers: many}", "machine.workers"),
         ("env: {tasks: [reach-v2]}", "unknown task 'reach-v2' (did you mean 'reach-v3'?)"),
         ("env: {tasks: [reach-v3, reach-v3]}", "named twice"),
+        ("env: {tasks: [mt10, reach-v3]}", "'mt10' is a set of tasks, not one in a list"),
+        ("env: {tasks: mt20}", "env.tasks: input should be 'mt10', 'mt25' or 'mt50', got 'mt20'"),
+        ("env: {tasks: []}", "env.tasks"),
         ("env: {num_goals: 51}", "env.num_goals: input should be less than or equal to 50"),
         ("env: 3", "env: input should be a dictionary"),
-        ("replay: {capacity: 40}", "replay.capacity: 40 can't hold one step"),
+        ("replay: {capacity: 40}", "replay.capacity: 40 can't hold two steps"),
         ("agent: {target_entropy: low}", "agent.target_entropy: input should be a valid number"),
         ("network: {gating: gate_table, context: embedding}", "gate_table needs network.context"),
         ("- 1", "the file: input should be a dictionary"),
@@ -88,7 +101,9 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
             "agent: {value_range: [0, 10]}",
             "agent.value_range: give a negative and a positive value",
         ),
-        ("agent: {hold_rate: 1.0}", "agent.hold_rate: input should be less than 1"),
+        ("exploration: {hold_rate: 1.0}", "exploration.hold_rate: input should be less than 1"),
+        ("exploration: {hold_rat: 1}", "'exploration.hold_rat' (did you mean 'hold_rate'?)"),
+        ("env: {workers: 2}", "unknown key 'env.workers'"),
         ("env: {num_goals: 5}", "evaluation.goals: there are only env.num_goals = 5"),
         ("seed: [", "not valid YAML"),
         ("seed: !!python/object/apply:os.system ['true']", "not valid YAML"),
@@ -114,61 +129,6 @@ def test_scientific_notation_without_a_dot_is_a_number(tmp_path: Path) -> None:
     path.write_text("agent: {actor_lr: 1e-3}")
     assert read_yaml(path) == {"agent": {"actor_lr": "1e-3"}}
     assert load_config(str(path)).agent.actor_lr == 1e-3
-
-
-def test_any_setting_can_be_changed_on_the_command_line() -> None:
-    settings = parse_train_command(
-        [
-            "--config",
-            "quick",
-            "--seed",
-            "3",
-            "--agent.actor-lr",
-            "7e-4",
-            "--network.actor-hidden",
-            "64",
-            "32",
-            "--network.layer-norm",
-            "False",
-            "--env.workers",
-            "2",
-        ]
-    ).settings
-    quick = load_config("quick")
-    assert settings == replace(
-        quick,
-        seed=3,
-        agent=replace(quick.agent, actor_lr=7e-4),
-        network=replace(quick.network, actor_hidden=(64, 32), layer_norm=False),
-        env=replace(quick.env, workers=2),
-    )
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--agent.actorlr 1", "did you mean --agent.actor-lr"),
-        ("--agent.actor-lr x", "--agent.actor-lr"),
-        ("--agent.actor-lr 0", "agent.actor_lr: input should be greater than 0"),
-        ("--seed", "--seed"),
-        ("--config", "--config"),
-        ("--env.start-method threads", "--env.start-method"),
-        ("--resume nowhere", "--resume nowhere: no run there"),
-        ("--resume nowhere --config quick", "--config: not with --resume"),
-    ],
-)
-def test_command_line_mistakes_name_the_flag(line: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_train_command(line.split())
-    assert message in str(caught.value)
-
-
-def test_a_resumed_run_keeps_what_it_has_fixed(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(dump_config(load_config("smoke")))
-    longer = parse_train_command(["--resume", str(tmp_path), "--total-env-steps", "5000"])
-    assert longer.settings == replace(load_config("smoke"), total_env_steps=5000)
-    with pytest.raises(UsageError, match=r"--agent.actor-lr: fixed by the run"):
-        parse_train_command(["--resume", str(tmp_path), "--agent.actor-lr", "7e-4"])
 
 
 def test_a_recorded_config_must_name_every_setting(tmp_path: Path) -> None:

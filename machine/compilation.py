@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 
 class Compiled:
@@ -54,9 +56,8 @@ class Compiled:
         except Exception as error:  # the compiler's exceptions have no common base
             Compiled.failed = True
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"note: not compiled, so slower ({reason[0]:.100})", file=sys.stderr)
+            logger.info("not compiled, so slower (%.100s)", reason[0])
             return self._plain(*arguments)
         self._function = compiled
-        seconds = time.perf_counter() - start
-        print(f"compiled {self._plain.__name__} in {seconds:.1f} s", file=sys.stderr)
+        logger.info("compiled %s in %.1f s", self._plain.__name__, time.perf_counter() - start)
         return result
