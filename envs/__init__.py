@@ -1,17 +1,21 @@
-"""Meta-World MT10 as one vector environment over worker processes."""
+"""Meta-World as one vector environment over worker processes.
 
+Importing this imports neither Meta-World nor MuJoCo: the simulators live in the worker processes.
+"""
+
+from envs.errors import NonFiniteError, WorkerError
 from envs.from_config import evaluation_envs, training_envs
-from envs.goals import ACTION_SIZE, OBS_SIZE, GoalLists, make_goal_lists
+from envs.goals import GoalLists, make_goal_lists
 from envs.rollout import EpisodeResults, rollout
-from envs.vector import MT10VectorEnv, NonFiniteError, Step
-from envs.worker_pool import WorkerError
+from envs.sizes import ACTION_SIZE, OBS_SIZE
+from envs.vector import MetaWorldVectorEnv, Step
 
 __all__ = [
     "ACTION_SIZE",
     "OBS_SIZE",
     "EpisodeResults",
     "GoalLists",
-    "MT10VectorEnv",
+    "MetaWorldVectorEnv",
     "NonFiniteError",
     "Step",
     "WorkerError",

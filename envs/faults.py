@@ -1,13 +1,6 @@
-"""What can be wrong with the numbers of one simulator step."""
+"""What can be wrong with one step of an environment: names and numbers."""
 
 from __future__ import annotations
-
-import math
-
-import mujoco
-import numpy as np
-from metaworld.sawyer_xyz_env import SawyerXYZEnv
-from numpy.typing import NDArray
 
 FAULTS = (
     "none",
@@ -21,44 +14,3 @@ FAULTS = (
 """By the number in the shared arrays."""
 
 OBSERVATION, REWARD, MUJOCO, METAWORLD, RAISED, WORKER_LOST = range(1, len(FAULTS))
-
-_UNSTABLE = [
-    int(kind)
-    for kind in (
-        mujoco.mjtWarning.mjWARN_BADQPOS,
-        mujoco.mjtWarning.mjWARN_BADQVEL,
-        mujoco.mjtWarning.mjWARN_BADQACC,
-        mujoco.mjtWarning.mjWARN_BADCTRL,
-    )
-]
-
-
-class FaultDetector:
-    """Looks at one simulator after each step.
-
-    An unstable simulation is easy to miss: MuJoCo writes a line to its log, resets the simulation in the middle
-    of the step and goes on, and Meta-World returns a finite observation of that reset.
-    """
-
-    def __init__(self, simulator: SawyerXYZEnv) -> None:
-        self.found = 0
-        """The fault of the running episode, an index of `FAULTS`."""
-        self._simulator = simulator
-        self._warnings = simulator.data.warning.number  # [8] a live view, counting up
-
-    def check(self, obs: NDArray[np.float32], reward: np.float32) -> None:
-        """Look at the step that gave `obs [39]` and `reward`."""
-        if not math.isfinite(reward):
-            self.found = REWARD
-        elif not math.isfinite(obs.sum(dtype=np.float64)):
-            self.found = OBSERVATION
-        elif self._simulator._did_see_sim_exception:
-            self.found = METAWORLD
-        elif self._warnings.any() and self._warnings[_UNSTABLE].any():
-            self.found = MUJOCO
-
-    def forget(self) -> None:
-        """Start anew, with a new episode."""
-        self.found = 0
-        self._warnings[:] = 0
-        self._simulator._did_see_sim_exception = False  # nobody else does

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.vector import MT10VectorEnv
+from envs.vector import MetaWorldVectorEnv
 
 Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Observations `[T, N, 39]` -> actions `[T, N, 4]`."""
@@ -28,7 +28,7 @@ class EpisodeResults:
 
 
 def rollout(
-    envs: MT10VectorEnv,
+    envs: MetaWorldVectorEnv,
     policy: Policy,
     *,
     goals: int,
@@ -56,7 +56,10 @@ def rollout(
 
 
 def _run_wave(
-    envs: MT10VectorEnv, policy: Policy, goals: NDArray[np.int64], on_step: Callable[[], object]
+    envs: MetaWorldVectorEnv,
+    policy: Policy,
+    goals: NDArray[np.int64],
+    on_step: Callable[[], object],
 ) -> dict[str, NDArray]:
     """One episode on each of up to N goals, the same goals for all tasks; `[T, len(goals)]`."""
     padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals

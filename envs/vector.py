@@ -1,27 +1,26 @@
-"""MT10 as one vector environment: N copies of T tasks, spread over worker processes."""
+"""Meta-World as one vector environment: N copies of T tasks, spread over worker processes."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
-import sys
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
-from configs.errors import UsageError
-from envs.arrays import require_range
+from envs.errors import NonFiniteError
 from envs.faults import FAULTS
-from envs.goals import ACTION_SIZE, GoalLists
-from envs.shared_memory import SharedArrays
-from envs.worker import RESET, RESTORE, STEP, EnvSpec
-from envs.worker_handle import usable_cores
-from envs.worker_pool import WorkerPool
+from envs.goals import GoalLists
+from envs.saved_episodes import require_state
+from envs.sizes import ACTION_SIZE
+from envs.workers.pool import WorkerPool
+from envs.workers.process import RESET, RESTORE, STEP, EnvSpec
+from envs.workers.shared_arrays import SharedArrays
+from machine.cores import usable_cores
 
-
-class NonFiniteError(UsageError):
-    """A number that must be finite is not; the message names it."""
+_log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
@@ -42,7 +41,7 @@ class Step(NamedTuple):
         return self.terminated | self.truncated
 
 
-class MT10VectorEnv:
+class MetaWorldVectorEnv:
     """N copies of each task, stepped together by worker processes, in task-major order.
 
     Environments are dealt to the workers in turn, so that every worker has its share of slow tasks.
@@ -55,7 +54,7 @@ class MT10VectorEnv:
         num_goals: draw goals from the first so many of each list.
         copies: N.
         horizon: episode length [environment steps].
-        seed: gives every copy its own goal generator.
+        seed: gives every copy its own goal generator; `None` where `reset` is always given goals.
         workers: processes, or `auto` for one per CPU core; never more than environments.
         start_method: of the processes: spawn or fork.
         autoreset: reset an environment in the step that ends its episode.
@@ -65,6 +64,7 @@ class MT10VectorEnv:
 
     Raises:
         WorkerError: from any method, once more workers have failed than that.
+        ValueError: autoreset needs a seed, to draw the goals.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MT10VectorEnv:
         num_goals: int = 50,
         copies: int = 1,
         horizon: int = 500,
-        seed: SeedSequence,
+        seed: SeedSequence | None = None,
         workers: int | Literal["auto"] = "auto",
         start_method: str = "spawn",
         autoreset: bool = True,
@@ -83,13 +83,15 @@ class MT10VectorEnv:
         step_timeout_s: float = 60.0,
         max_worker_restarts: int = 20,
     ) -> None:
+        if autoreset and seed is None:
+            raise ValueError("autoreset draws goals, which takes a seed")
         self.tasks, self.copies, self.horizon, self.num_goals = tasks, copies, horizon, num_goals
         self.shape = (len(tasks), copies)
         self.num_envs = len(tasks) * copies
         self._stagger, self._autoreset = stagger, autoreset
-        self._seeds = seed.spawn(self.num_envs)
+        self._seeds = [] if seed is None else seed.spawn(self.num_envs)
         self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
-        self._told: set[tuple[str, int]] = set()  # task and fault: each is printed once
+        self._told: set[tuple[str, int]] = set()  # task and fault: each is logged once
 
         context = multiprocessing.get_context(start_method)
         shared = SharedArrays(context, self.num_envs, horizon)
@@ -115,7 +117,12 @@ class MT10VectorEnv:
 
         Args:
             goals: goal index for each environment `[T, N]`; `None` draws them at random.
+
+        Raises:
+            ValueError: no goals, and no seed to draw them with.
         """
+        if goals is None and not self._goal_generators:
+            raise ValueError("environments without a seed take their goals from the caller")
         arrays = self._arrays
         arrays.time_limit[:] = self.horizon
         if self._stagger:
@@ -157,8 +164,9 @@ class MT10VectorEnv:
         for row in np.flatnonzero(arrays.fault).tolist():
             self._tell(row, int(arrays.fault[row]))
         for row in np.flatnonzero(step.done).tolist():
-            arrays.next_goal[row] = self._draw_goal(row)
             arrays.time_limit[row] = self.horizon
+            if self._goal_generators:
+                arrays.next_goal[row] = self._draw_goal(row)
         return step
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,15 +186,14 @@ class MT10VectorEnv:
     def load_state_dict(self, state: dict[str, Any]) -> NDArray[np.float32]:
         """Rebuild the running episodes by repeating their actions; returns the observations.
 
-        Meta-World's reset depends on the goal only, not on earlier episodes, and MuJoCo is
-        deterministic, so the simulators end up in the same state bit for bit. With another MuJoCo or
+        Our resets depend on the goal only, not on earlier episodes, and MuJoCo is deterministic, so the simulators end up in the same state bit for bit. With another MuJoCo or
         processor they may not; the episodes then go on from where they arrive.
 
         Raises:
             ValueError: not such a state of as many environments.
         """
         arrays = self._arrays
-        self._require_state(state)
+        require_state(state, arrays, self.num_goals)
         for name in ("goal", "next_goal", "time_limit", "elapsed"):
             getattr(arrays, name)[:] = state[name]
         arrays.action_log[:, : state["action_log"].shape[1]] = state["action_log"]
@@ -196,10 +203,10 @@ class MT10VectorEnv:
         self._pool.wait()
         difference = np.abs(arrays.obs - state["obs"]).max()
         if difference > 0:
-            print(
-                f"note: the simulators arrive at other observations than the saved ones (by up to "
-                f"{difference:.1g}), as on another machine; not bit for bit the same run any more",
-                file=sys.stderr,
+            _log.info(
+                "the simulators arrive at other observations than the saved ones (by up to %.1g), "
+                "as on another machine; not bit for bit the same run any more",
+                difference,
             )
         return self._task_major(arrays.obs)
 
@@ -209,39 +216,16 @@ class MT10VectorEnv:
         arrays = self._arrays
         return arrays.action_log.nbytes + arrays.obs.nbytes + 4 * arrays.goal.nbytes
 
-    def _require_state(self, state: dict[str, Any]) -> None:
-        arrays, actions = self._arrays, state["action_log"]
-        for name in ("goal", "next_goal", "time_limit", "elapsed", "obs"):
-            own = getattr(arrays, name)
-            if state[name].shape != own.shape or state[name].dtype != own.dtype:
-                raise ValueError(f"'{name}' is {state[name].dtype} {state[name].shape}")
-        longest = self.horizon
-        if actions.ndim != 3 or actions.shape[::2] != (self.num_envs, ACTION_SIZE):
-            raise ValueError(f"'action_log' is of shape {actions.shape}")
-        if actions.shape[1] > longest:
-            raise ValueError(f"'action_log' is of {actions.shape[1]} steps, at most {longest}")
-        if actions.dtype != np.float32 or not (np.abs(actions) <= 1).all():
-            raise ValueError("'action_log' is not float32 within -1 and 1")
-        for name in ("goal", "next_goal"):
-            require_range(name, state[name], 0, self.num_goals - 1)
-        require_range("time_limit", state["time_limit"], 1, longest)
-        require_range("elapsed", state["elapsed"], 0, min(actions.shape[1], longest - 1))
-        if (state["elapsed"] >= state["time_limit"]).any():
-            raise ValueError("'elapsed' is beyond 'time_limit'")
-
     def describe(self, row: int) -> str:
-        """Task, copy and seed of environment `row`, for error messages."""
-        seed = self._seeds[row]
-        return (
-            f"{self.tasks[row // self.copies]} (copy {row % self.copies}, "
-            f"seed {seed.entropy}{list(seed.spawn_key)})"
-        )
+        """Task, copy and seed of environment `row`, for messages; evaluations have no seed."""
+        seed = f", seed {_name(self._seeds[row])}" if self._seeds else ""
+        return f"{self.tasks[row // self.copies]} (copy {row % self.copies}{seed})"
 
     def close(self) -> None:
         """Stop the workers; safe to call twice."""
         self._pool.close()
 
-    def __enter__(self) -> MT10VectorEnv:
+    def __enter__(self) -> MetaWorldVectorEnv:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -254,7 +238,7 @@ class MT10VectorEnv:
         return flat.reshape(*self.shape, *flat.shape[1:]).copy()
 
     def _tell(self, row: int, fault: int) -> None:
-        """Print a fault, the first time that it happens in a task."""
+        """Log a fault, the first time that it happens in a task."""
         task = self.tasks[row // self.copies]
         if (task, fault) not in self._told:
             self._told.add((task, fault))
@@ -263,7 +247,9 @@ class MT10VectorEnv:
                 if self._autoreset
                 else "its episode stands still from here on"
             )
-            print(
-                f"warning: {self.describe(row)}: {FAULTS[fault]}; {what} (said once)",
-                file=sys.stderr,
-            )
+            _log.warning("%s: %s; %s (said once)", self.describe(row), FAULTS[fault], what)
+
+
+def _name(seed: SeedSequence) -> str:
+    """Entropy and place in the tree of seeds: `7[0, 3]`."""
+    return f"{seed.entropy}{list(seed.spawn_key)}"

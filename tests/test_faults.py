@@ -8,25 +8,26 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from configs import MT10_TASKS
+from configs import MT10
 from envs import GoalLists
 from envs.faults import FAULTS, METAWORLD, MUJOCO, OBSERVATION, RAISED, REWARD
-from envs.shared_memory import SharedArrays
-from envs.worker import EnvSpec, _WorkerEnv
+from envs.simulator.simulator import Simulator
+from envs.workers.process import WorkerEnv
+from envs.workers.shared_arrays import SharedArrays
 
 
-def make(goal_lists: GoalLists, task: str, autoreset: bool = True) -> _WorkerEnv:
+def make(goal_lists: GoalLists, task: str, autoreset: bool = True) -> WorkerEnv:
     """One environment as in a worker process, but in ours, where its simulator can be harmed."""
     arrays = SharedArrays(multiprocessing.get_context("spawn"), 1, 500).views()
-    env = _WorkerEnv(EnvSpec(row=0, task=task, goals=goal_lists[task]), arrays, autoreset)
+    env = WorkerEnv(Simulator(task, goal_lists[task]), 0, arrays, autoreset)
     arrays.time_limit[:], arrays.goal[:], arrays.next_goal[:] = 50, 3, 4
     env.reset()
     return env
 
 
-def harm(env: _WorkerEnv, how: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def harm(env: WorkerEnv, how: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Break the next step; returns the fault that must be found."""
-    simulator = env.simulator
+    simulator = env.simulator.environment
     if how == "velocity":  # MuJoCo resets the simulation in the middle of the step and goes on
         simulator.data.qvel[0] = 1e12
         return MUJOCO
@@ -95,7 +96,7 @@ def test_in_an_evaluation_a_broken_episode_never_succeeds_again(goal_lists: Goal
     arrays = env.arrays
     env.step()
     acted_on = arrays.obs[0].copy()
-    env.simulator.data.qvel[0] = 1e12
+    env.simulator.environment.data.qvel[0] = 1e12
     for _ in range(4):
         env.step()
         assert arrays.fault[0] == MUJOCO
@@ -107,7 +108,7 @@ def test_in_an_evaluation_a_broken_episode_never_succeeds_again(goal_lists: Goal
     assert arrays.fault[0] == 0
 
 
-@pytest.mark.parametrize("task", MT10_TASKS)
+@pytest.mark.parametrize("task", MT10)
 def test_ordinary_episodes_have_no_fault(goal_lists: GoalLists, task: str) -> None:
     """Wild actions, that throw objects about, are no fault."""
     env = make(goal_lists, task)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
-from configs.errors import UsageError
+from envs.errors import WorkerError
 from envs.faults import WORKER_LOST
-from envs.shared_memory import Arrays, SharedArrays
-from envs.worker import RESET, RESTORE, STEP, EnvSpec
-from envs.worker_handle import WorkerHandle, children_skip_main, stop_all
+from envs.workers.handle import WorkerHandle, children_skip_main, stop_all
+from envs.workers.process import RESET, RESTORE, STEP, EnvSpec
+from envs.workers.shared_arrays import Arrays, SharedArrays
 
+_log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 120.0
 _LONGEST_STEP_S = 0.01  # of a simulator; usually a thousandth
 _MOST_FAILURES = 2  # of workers in one place at one command
 _NAMED = 4
-
-
-class WorkerError(UsageError):
-    """A worker failed and was not replaced any more; the message names its tasks and seeds."""
 
 
 class WorkerPool:
@@ -40,7 +37,7 @@ class WorkerPool:
         shares: the environments of each worker.
         autoreset: workers reset an environment in the step that ends its episode.
         timeout_s: longest wait for an answer [s].
-        max_restarts: how many failures are mended before one is an error.
+        max_restarts: how many failed workers are replaced before one more is an error.
         describe: name of the environment in a row, for messages.
 
     Raises:
@@ -108,7 +105,7 @@ class WorkerPool:
             self._give_up(worker, problem)
         self.restarts += 1
         what = "its episodes are lost" if lose else "its episodes go on where they were"
-        print(f"warning: {self._name(worker, problem)}; restarted, {what}", file=sys.stderr)
+        _log.warning("%s; restarted, %s", self._name(worker, problem), what)
         worker.kill()
         try:
             fresh = self._workers[index] = self._start(index, worker.specs)

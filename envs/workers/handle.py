@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,13 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from envs.shared_memory import SharedArrays
-from envs.worker import DONE, QUIT, EnvSpec, worker_main
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from envs.workers.process import DONE, QUIT, EnvSpec, worker_main
+from envs.workers.shared_arrays import SharedArrays
 
 
 def stop_all(workers: list[WorkerHandle]) -> None:
@@ -41,7 +35,7 @@ class WorkerHandle:
         self.process: BaseProcess = context.Process(
             target=worker_main,
             args=(theirs, shared, specs, autoreset),
-            name=f"mt10-worker-{index}",
+            name=f"simulator-{index}",
             daemon=True,
         )
         with _signals_blocked():
@@ -93,7 +87,7 @@ def _signals_blocked() -> Iterator[None]:
 def children_skip_main() -> Iterator[None]:
     """Keep spawned children from importing the caller's script.
 
-    They need `envs.worker` only. Without this, each would import torch along with the script, and a
+    They need `envs.workers.process` only. Without this, each would import torch along with the script, and a
     script without a `__main__` guard would start itself over.
     """
     main = sys.modules["__main__"]

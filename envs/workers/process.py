@@ -6,21 +6,20 @@ import ctypes
 import os
 import signal
 import sys
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 import numpy as np
-from metaworld.sawyer_xyz_env import SawyerXYZEnv
-from metaworld.types import Task
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from envs.faster_metaworld import accelerate
-from envs.faults import RAISED, FaultDetector
-from envs.goals import make_env
-from envs.reset_cache import ResetCache
-from envs.shared_memory import Arrays, SharedArrays
+from envs.errors import describe_error
+from envs.workers.shared_arrays import Arrays, SharedArrays
+from machine.console import configure_logging
+
+if TYPE_CHECKING:  # the trainer imports this module too, and needs no Meta-World
+    from envs.simulator.simulator import Simulator
 
 STEP, RESET, RESTORE, QUIT = b"s", b"r", b"p", b"q"
 DONE, FAILED = b".", b"!"
@@ -34,7 +33,8 @@ class EnvSpec:
     row: int
     """Its row in the shared arrays."""
     task: str
-    goals: list[Task]
+    goals: NDArray[np.float64]
+    """Random vectors, `[50, k]`."""
 
 
 def worker_main(
@@ -46,31 +46,32 @@ def worker_main(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     trainer = os.getppid()
     _die_with_parent()
-    with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
-        try:
-            envs = [_WorkerEnv(spec, shared.views(), autoreset) for spec in specs]
+    configure_logging()
+    try:
+        from envs.simulator.simulator import (
+            Simulator,
+        )  # before the limit: it holds for what is loaded
+
+        with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
+            arrays = shared.views()
+            envs = [
+                WorkerEnv(Simulator(spec.task, spec.goals), spec.row, arrays, autoreset)
+                for spec in specs
+            ]
             pipe.send_bytes(DONE)
             while (command := _next_command(pipe, trainer)) != QUIT:
                 _serve(command, envs)
                 pipe.send_bytes(DONE)
-        except (EOFError, ConnectionError):
-            return
-        except Exception as error:
-            pipe.send_bytes(FAILED + _one_line(error).encode())
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:
+        pipe.send_bytes(FAILED + describe_error(error).encode())
 
 
 def _die_with_parent() -> None:
     """On Linux the kernel kills this process with its parent, even where it is frozen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _one_line(error: Exception) -> str:
-    """What happened, to which environment, and where in the code."""
-    cause = error.__cause__ or error
-    frame = traceback.extract_tb(cause.__traceback__)[-1]
-    where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-    return f"{error}: {type(cause).__name__}: {cause} ({where})"
 
 
 def _next_command(pipe: Connection, trainer: int) -> bytes:
@@ -82,36 +83,31 @@ def _next_command(pipe: Connection, trainer: int) -> bytes:
     return pipe.recv_bytes()
 
 
-def _serve(command: bytes, envs: list[_WorkerEnv]) -> None:
+def _serve(command: bytes, envs: list[WorkerEnv]) -> None:
     for env in envs:
         try:
             {STEP: env.step, RESET: env.reset, RESTORE: env.restore}[command]()
         except Exception as error:
-            raise RuntimeError(f"{env.spec.task}, goal {env.arrays.goal[env.spec.row]}") from error
+            error.add_note(f"{env.simulator.task}, goal {env.arrays.goal[env.row]}")
+            raise
 
 
-class _WorkerEnv:
+class WorkerEnv:
     """One simulator, reading its action from and writing its results to the shared arrays."""
 
-    def __init__(self, spec: EnvSpec, arrays: Arrays, autoreset: bool) -> None:
-        self.spec = spec
-        self.arrays = arrays
+    def __init__(self, simulator: Simulator, row: int, arrays: Arrays, autoreset: bool) -> None:
+        self.simulator, self.row, self.arrays = simulator, row, arrays
         self.autoreset = autoreset
-        self.simulator: SawyerXYZEnv = make_env(spec.task)
-        accelerate(self.simulator, spec.task)
-        self.resets = ResetCache(self.simulator, spec.goals)
-        self.faults = FaultDetector(self.simulator)
 
     def reset(self) -> None:
         """Start the episode that `goal` names."""
-        row, arrays = self.spec.row, self.arrays
-        arrays.obs[row] = self.resets.reset(int(arrays.goal[row]))
+        row, arrays = self.row, self.arrays
+        arrays.obs[row] = self.simulator.reset(int(arrays.goal[row]))
         arrays.elapsed[row] = 0
-        self.faults.forget()
 
     def step(self) -> None:
         """One environment step; at the end of an episode also the reset (same-step autoreset)."""
-        row, arrays = self.spec.row, self.arrays
+        row, arrays = self.row, self.arrays
         self._advance(arrays.action[row])
         if self.autoreset and (arrays.terminated[row] or arrays.truncated[row]):
             arrays.goal[row] = arrays.next_goal[row]
@@ -119,33 +115,21 @@ class _WorkerEnv:
 
     def restore(self) -> None:
         """Bring a fresh simulator to the middle of the episode by repeating its actions."""
-        row, arrays = self.spec.row, self.arrays
+        row, arrays = self.row, self.arrays
         elapsed = int(arrays.elapsed[row])
         self.reset()
         for action in arrays.action_log[row, :elapsed]:
             self._advance(action)
 
     def _advance(self, action: NDArray[np.float32]) -> None:
-        """One step of the simulator. From a faulty one on, an episode stands still and should end."""
-        row, arrays = self.spec.row, self.arrays
+        """One step of the simulator. A fault ends the episode."""
+        row, arrays = self.row, self.arrays
+        step = self.simulator.step(action)
+        fault = self.simulator.fault
         arrays.elapsed[row] += 1
-        success = terminated = False
-        if not self.faults.found:
-            try:
-                obs, reward, terminated, _, info = self.simulator.step(action)
-            except Exception as error:  # its rewards, for one, only take finite numbers
-                where = f"{self.spec.task}, goal {arrays.goal[row]}"
-                print(f"{where}: {_one_line(error)}", file=sys.stderr)
-                self.faults.found = RAISED
-            else:
-                arrays.next_obs[row], arrays.reward[row] = obs, reward
-                success = bool(info["success"])
-                self.faults.check(arrays.next_obs[row], arrays.reward[row])
-        fault = self.faults.found
-        if fault:
-            arrays.next_obs[row], arrays.reward[row] = arrays.obs[row], 0
-        arrays.obs[row] = arrays.next_obs[row]
+        arrays.obs[row] = arrays.next_obs[row] = step.obs
+        arrays.reward[row] = step.reward
+        arrays.success[row] = step.success
+        arrays.terminated[row] = step.terminated
         arrays.fault[row] = fault
-        arrays.success[row] = success and not fault
-        arrays.terminated[row] = terminated and not fault
         arrays.truncated[row] = arrays.elapsed[row] >= arrays.time_limit[row] or bool(fault)

@@ -1,9 +1,10 @@
-"""Meta-World's observations and contacts, computed with the same arithmetic in a third of the time.
+"""Meta-World's observations and contacts, computed with the same arithmetic in less time.
 
-Three quarters of a Meta-World step are Python around the physics: arrays of three numbers are split and
-stacked, bodies looked up by name, rotation matrices checked, every contact wrapped in an object and asked
-twice. The replacements here are bound to one simulator object; Meta-World itself is not touched. The
-tests compare them with the originals bit for bit.
+Much of a Meta-World step is Python around the physics: arrays of three numbers are split and stacked,
+bodies looked up by name, rotation matrices checked, every contact wrapped in an object and asked twice.
+Without these a step is 1.2 times as fast in half of the tasks, and up to 2 times in those that ask for
+contacts. The replacements here are bound to one simulator object; Meta-World itself is not touched.
+The tests compare them with the originals bit for bit, in all fifty tasks.
 """
 
 from __future__ import annotations
@@ -15,14 +16,39 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+_OBJECT, _HANDLE, _PUCK = ("geom", "objGeom"), ("geom", "handle"), ("geom", "puck")
+_MUG, _PEG = ("geom", "mug"), ("site", "pegGrasp")
+_BALL, _STICK = ("body", "soccer_ball"), ("body", "stick")
 _POSE_FROM_MATRIX = {
-    "reach-v3": ("geom", "objGeom"),
-    "push-v3": ("geom", "objGeom"),
-    "pick-place-v3": ("geom", "objGeom"),
-    "door-open-v3": ("geom", "handle"),
-    "peg-insert-side-v3": ("site", "pegGrasp"),
+    "coffee-pull-v3": _MUG,
+    "coffee-push-v3": _MUG,
+    "door-close-v3": _HANDLE,
+    "door-open-v3": _HANDLE,
+    "lever-pull-v3": _OBJECT,
+    "peg-insert-side-v3": _PEG,
+    "pick-place-v3": _OBJECT,
+    "pick-place-wall-v3": _OBJECT,
+    "plate-slide-back-side-v3": _PUCK,
+    "plate-slide-back-v3": _PUCK,
+    "plate-slide-side-v3": _PUCK,
+    "plate-slide-v3": _PUCK,
+    "push-back-v3": _OBJECT,
+    "push-v3": _OBJECT,
+    "push-wall-v3": _OBJECT,
+    "reach-v3": _OBJECT,
+    "reach-wall-v3": _OBJECT,
+    "shelf-place-v3": _OBJECT,
+    "soccer-v3": _BALL,
+    "stick-pull-v3": _STICK,
+    "stick-push-v3": _STICK,
+    "sweep-into-v3": _OBJECT,
 }
-"""Tasks that convert a rotation matrix into the object's quaternion, and whose matrix it is."""
+"""Tasks that convert a rotation matrix into the object's quaternion, and whose matrix it is.
+
+The other 28 tasks read a quaternion of MuJoCo's or have none; there is nothing to make faster.
+"""
+_TWO_OBJECTS = ("stick-pull-v3", "stick-push-v3")
+"""Those of them that report a second object, with zeros for its quaternion."""
 
 
 def accelerate(simulator: SawyerXYZEnv, task: str) -> None:
@@ -32,7 +58,10 @@ def accelerate(simulator: SawyerXYZEnv, task: str) -> None:
         "touching_object": _TouchingObject(simulator),
     }
     if task in _POSE_FROM_MATRIX:
-        replacements["_get_quat_objects"] = _Quaternion(simulator, *_POSE_FROM_MATRIX[task])
+        objects = 2 if task in _TWO_OBJECTS else 1
+        replacements["_get_quat_objects"] = _Quaternion(
+            simulator, *_POSE_FROM_MATRIX[task], objects
+        )
     vars(simulator).update(replacements)
 
 
@@ -69,11 +98,14 @@ class _Observation:
 class _Quaternion:
     """`_get_quat_objects`, without asking whether MuJoCo's rotation matrices are rotations."""
 
-    def __init__(self, simulator: SawyerXYZEnv, kind: str, name: str) -> None:
+    def __init__(self, simulator: SawyerXYZEnv, kind: str, name: str, objects: int) -> None:
         self._matrix = getattr(simulator.data, kind)(name).xmat.reshape(3, 3)  # a live view
+        self._size = 4 * objects
 
     def __call__(self) -> NDArray[np.float64]:
-        return Rotation.from_matrix(self._matrix, assume_valid=True).as_quat()
+        quaternions = np.zeros(self._size)
+        quaternions[:4] = Rotation.from_matrix(self._matrix, assume_valid=True).as_quat()
+        return quaternions
 
 
 class _TouchingObject:

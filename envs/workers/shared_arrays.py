@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.goals import ACTION_SIZE, OBS_SIZE
+from envs.sizes import ACTION_SIZE, OBS_SIZE
 
 
 @dataclass(frozen=True)

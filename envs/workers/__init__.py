@@ -1,0 +1,1 @@
+"""Worker processes that hold the simulators, and the trainer's side of them."""
