@@ -1,1 +1,1 @@
-"""The learner: active dendrites, k-winners, actor and critics, SAC, replay, checkpoints."""
+"""The learner: networks, SAC, replay buffer, exploration, and the plan that a config resolves to."""

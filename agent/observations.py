@@ -12,12 +12,75 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from envs.arrays import require_range, restore
+from agent.running_moments import RunningMoments
+from agent.task_major import per_sample
+from configs.schema import NormalizationConfig
 
 # A feature that (almost) never moves would be blown up when it does, so its spread is taken as this.
 MIN_SPREAD = 0.02
+# Scaled observations are cut here: an object thrown off the table says no more than one that left.
+MAX_SPREADS = 10.0
+
+
+class ObservationNormalizer(nn.Module):
+    """Learns each task's scale of observations, and applies frame and scale.
+
+    What is applied changes only when an episode ends, so that it does not jitter.
+
+    Args:
+        config: frame and scaling.
+        num_tasks: T.
+        obs_size: features.
+    """
+
+    frame: Tensor | None
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: NormalizationConfig, num_tasks: int, obs_size: int) -> None:
+        super().__init__()
+        self.scales = config.observation_scaling == "per_task"
+        self.moments = RunningMoments(num_tasks, obs_size)
+        """Of the observations acted on, in the frame that the networks see."""
+        self._matrix = observation_frame(config.observation_frame, obs_size)
+        matrix = None if self._matrix is None else torch.from_numpy(self._matrix)
+        self.register_buffer("frame", matrix, persistent=False)  # [obs, obs] float64
+        self.register_buffer("mean", torch.zeros(num_tasks, obs_size))
+        self.register_buffer("spread", torch.ones(num_tasks, obs_size))
+
+    def extra_repr(self) -> str:
+        """Sizes, frame and scaling, for `print`."""
+        tasks, features = self.mean.shape
+        frame = "world" if self.frame is None else "relative"
+        scaling = "per_task" if self.scales else "none"
+        return f"tasks={tasks}, features={features}, frame={frame}, scaling={scaling}"
+
+    def observe(self, obs: NDArray[np.float32], done: NDArray[np.bool_]) -> None:
+        """Add the observations `obs [T, N, obs]` that were acted on.
+
+        Where `done [T, N]` says that an episode ended, the scale of all tasks is taken over.
+        """
+        if not self.scales:
+            return
+        values = obs.astype(np.float64)
+        self.moments.add(values if self._matrix is None else values @ self._matrix)
+        if done.any():
+            self.mean.copy_(torch.from_numpy(self.moments.mean))
+            spread = np.maximum(self.moments.spread(), MIN_SPREAD)
+            self.spread.copy_(torch.from_numpy(spread))
+
+    def forward(self, obs: Tensor, task: Tensor | None = None) -> Tensor:
+        """Raw observations `[T, n, obs]`, or `[n, obs]` with `task [n]`, as the networks see them."""
+        if self.frame is not None:
+            obs = (obs.double() @ self.frame.double()).to(obs.dtype)
+        if not self.scales:
+            return obs
+        mean, spread = per_sample(self.mean, task), per_sample(self.spread, task)
+        return ((obs - mean) / spread).clamp(-MAX_SPREADS, MAX_SPREADS)
 
 
 def observation_frame(
@@ -36,7 +99,7 @@ def observation_frame(
         return None
     if obs_size != 39:
         raise ValueError(
-            f"agent.observation_frame: relative is defined on 39 features, not {obs_size}"
+            f"normalization.observation_frame: relative is defined on 39 features, not {obs_size}"
         )
     # 0-17: hand, gripper, object, its rotation, a second object; 18-35: the step before; 36-38: goal
     now, before = np.arange(18), np.arange(18, 36)
@@ -46,48 +109,3 @@ def observation_frame(
     matrix[thing, goal] = -1  # goal - object
     matrix[now, before], matrix[before, before] = 1, -1  # now - before
     return matrix
-
-
-class ObservationScale:
-    """Running mean and variance of every feature of every task, over all observations acted on.
-
-    Args:
-        num_tasks: T.
-        obs_size: features.
-        frame: what the networks see is obs @ frame, `[obs, obs]`; `None` for obs itself.
-    """
-
-    def __init__(self, num_tasks: int, obs_size: int, frame: NDArray[np.float64] | None) -> None:
-        self.frame = frame
-        self.count = np.zeros(1)
-        self.mean = np.zeros((num_tasks, obs_size))  # float64
-        self._squares = np.zeros((num_tasks, obs_size))  # sum of (x - mean)^2
-
-    def observe(self, obs: NDArray[np.float32]) -> None:
-        """Add `obs [T, N, obs]` (Chan, Golub & LeVeque 1983: merging means and squares)."""
-        values = obs.astype(np.float64)
-        if self.frame is not None:
-            values = values @ self.frame
-        new = values.shape[1]
-        mean = values.mean(axis=1)
-        difference = mean - self.mean
-        total = self.count + new
-        self._squares += np.square(values - mean[:, None]).sum(axis=1)
-        self._squares += difference**2 * self.count * new / total
-        self.mean += difference * new / total
-        self.count[:] = total
-
-    def spread(self) -> NDArray[np.float64]:
-        """Standard deviation `[T, obs]`, at least `MIN_SPREAD`; 1 before any observation."""
-        if not self.count[0]:
-            return np.ones_like(self.mean)
-        return np.maximum(np.sqrt(self._squares / self.count), MIN_SPREAD)
-
-    def state_dict(self) -> dict[str, NDArray]:
-        """Everything needed to go on."""
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
-
-    def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes or a negative count."""
-        require_range("count", state["count"], 0, 2**53)
-        restore(self.state_dict(), state)

@@ -1,27 +1,27 @@
-"""The shared replay buffer: one ring per task, batches laid out task by task."""
+"""The shared replay buffer: a ring of time for every environment, batches laid out task by task."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import psutil
 import torch
 from torch import Generator, Tensor
 
-from configs.errors import UsageError
+from configs.errors import RunError, UsageError
+from machine.device import free_bytes
 
 Sampling = Literal["balanced", "uniform"]
 
 
 class Batch(NamedTuple):
-    """A batch of transitions; `[...]` is `[T, b]` (task-major), or `[n]` with `rows`."""
+    """A batch of transitions; `[...]` is `[T, b]` (task-major), or `[n]` with `task`."""
 
     obs: Tensor  # [..., obs] float32
     action: Tensor  # [..., action] float32, in [-1, 1]
     reward: Tensor  # [...] float32, raw, discounted sum over the n steps taken
     next_obs: Tensor  # [..., obs] float32, n steps on; the true successor, never a reset's
     discount: Tensor  # [...] float32, of the value of next_obs: gamma^n, 0 after a termination
-    rows: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
+    task: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; itself if it is there already."""
@@ -33,14 +33,15 @@ class Batch(NamedTuple):
 
 
 class ReplayBuffer:
-    """One ring of `capacity // num_tasks` transitions per task, written side by side.
+    """The newest transitions of every environment, in time order: `[T, N, time]`.
 
-    All tasks are stepped together, so all rings share one write position and one size. Rewards are
-    stored as the simulator gave them; n-step returns are summed when they are sampled.
+    Every task has its own write position and count, so tasks may be collected at different times.
+    Rewards are stored as the simulator gave them; n-step returns are summed when they are sampled.
 
     Args:
         num_tasks: T.
-        capacity: transitions over all tasks.
+        copies: N environments per task.
+        capacity: transitions over all tasks; each environment keeps the newest capacity // (T N).
         obs_size, action_size: features.
         device: where the storage lives.
         discount: gamma.
@@ -55,6 +56,7 @@ class ReplayBuffer:
     def __init__(
         self,
         num_tasks: int,
+        copies: int,
         capacity: int,
         obs_size: int,
         action_size: int,
@@ -63,27 +65,32 @@ class ReplayBuffer:
         discount: float,
         n_step: int = 1,
     ) -> None:
-        self.num_tasks = num_tasks
+        self.num_tasks, self.copies = num_tasks, copies
         self.discount, self.n_step = discount, n_step
-        self.ring = capacity // num_tasks
-        self.position = 0
-        self.size = 0  # transitions stored per task
-        self.copies = 1  # transitions of each task in one `add`: how far apart successors are
-        self.require_memory(num_tasks, capacity, obs_size, action_size, device)
-        lead = (num_tasks, self.ring)
+        self.length = capacity // (num_tasks * copies)
+        """Vector steps that fit."""
+        self.position = torch.zeros(num_tasks, dtype=torch.int64)  # [T] next time to be written
+        self.stored = torch.zeros(num_tasks, dtype=torch.int64)  # [T] times written so far
+        self.require_memory(num_tasks, copies, capacity, obs_size, action_size, device)
+        lead = (num_tasks, copies, self.length)
+        # Zeros cost nothing until they are written to, and make what is saved the same every time.
         self.storage = {
-            "obs": torch.empty(*lead, obs_size, device=device),
-            "action": torch.empty(*lead, action_size, device=device),
-            "reward": torch.empty(lead, device=device),
-            "next_obs": torch.empty(*lead, obs_size, device=device),
-            "terminated": torch.empty(lead, dtype=torch.bool, device=device),
-            "truncated": torch.empty(lead, dtype=torch.bool, device=device),
+            "obs": torch.zeros(*lead, obs_size, device=device),
+            "action": torch.zeros(*lead, action_size, device=device),
+            "reward": torch.zeros(lead, device=device),
+            "next_obs": torch.zeros(*lead, obs_size, device=device),
+            "terminated": torch.zeros(lead, dtype=torch.bool, device=device),
+            "truncated": torch.zeros(lead, dtype=torch.bool, device=device),
         }
+        self._device = device
 
     @staticmethod
-    def bytes_needed(num_tasks: int, capacity: int, obs_size: int, action_size: int) -> int:
+    def bytes_needed(
+        num_tasks: int, copies: int, capacity: int, obs_size: int, action_size: int
+    ) -> int:
         """Storage in bytes: float32 features and reward, one byte for either kind of end."""
-        return (capacity // num_tasks) * num_tasks * (4 * (2 * obs_size + action_size + 1) + 2)
+        environments = num_tasks * copies
+        return capacity // environments * environments * (4 * (2 * obs_size + action_size + 1) + 2)
 
     @staticmethod
     def choose_device(needed: int, learner: torch.device, free: int) -> torch.device:
@@ -92,16 +99,27 @@ class ReplayBuffer:
 
     @classmethod
     def require_memory(
-        cls, num_tasks: int, capacity: int, obs_size: int, action_size: int, device: torch.device
+        cls,
+        num_tasks: int,
+        copies: int,
+        capacity: int,
+        obs_size: int,
+        action_size: int,
+        device: torch.device,
     ) -> None:
         """Raise `UsageError` if the storage would not fit into free memory."""
-        needed = cls.bytes_needed(num_tasks, capacity, obs_size, action_size)
+        needed = cls.bytes_needed(num_tasks, copies, capacity, obs_size, action_size)
         free = free_bytes(device)
         if needed > free:
             raise UsageError(
                 f"replay.capacity: {capacity:,} transitions need {needed / 1e9:.2f} GB and {device} has "
                 f"{free / 1e9:.2f} GB free; use a smaller --replay.capacity"
             )
+
+    @property
+    def counts(self) -> Tensor:
+        """Transitions stored of each task `[T]`, on the CPU."""
+        return self.stored * self.copies
 
     def add(
         self,
@@ -112,88 +130,101 @@ class ReplayBuffer:
         terminated: Tensor,
         truncated: Tensor,
         lost: Tensor | None = None,
+        tasks: Tensor | None = None,
     ) -> None:
-        """Store N transitions of every task: `[T, N, obs]`, `[T, N, action]`, `[T, N]`, ...
+        """Store one vector step: `[t, N, obs]`, `[t, N, action]`, `[t, N]`, ...
 
-        Row i of one call follows row i of the call before, unless an episode ended there; so for
-        n_step > 1 every call must store the same N. In the place of a `lost [T, N]` transition the
-        one before it is stored a second time, and its episode ends there.
+        Args:
+            obs, action, reward, next_obs, terminated, truncated: the transitions.
+            lost: `[t, N]`: in the place of such a transition the one before it is stored a second
+                time, and its episode ends there.
+            tasks: `[t]` the tasks that were stepped; `None` for all T of them, in order.
+
+        Raises:
+            RunError: a transition is lost, and there is none before it.
         """
-        rows = dict(
-            obs=obs,
-            action=action,
-            reward=reward,
-            next_obs=next_obs,
-            terminated=terminated,
-            truncated=truncated,
-        )
-        self.copies = count = obs.shape[1]
-        slots = (self.position + torch.arange(count)) % self.ring
-        for name, value in rows.items():
-            store = self.storage[name]
-            store[:, slots.to(store.device)] = value.to(store.device, store.dtype)
+        tasks = torch.arange(self.num_tasks) if tasks is None else tasks
+        time = self.position[tasks]  # [t]
+        indices = (tasks[:, None], torch.arange(self.copies), time[:, None])  # broadcast to [t, N]
+        where = tuple(index.to(self._device) for index in indices)
+        values = (obs, action, reward, next_obs, terminated, truncated)
+        for store, value in zip(self.storage.values(), values, strict=True):
+            store[where] = value.to(self._device, store.dtype)
         if lost is not None and lost.any():
-            self._repeat(lost, slots)
-        self.position = (self.position + count) % self.ring
-        self.size = min(self.size + count, self.ring)
+            self._repeat(lost, tasks, time)
+        self.position[tasks] = (time + 1) % self.length
+        self.stored[tasks] = (self.stored[tasks] + 1).clamp(max=self.length)
 
-    def _repeat(self, lost: Tensor, slots: Tensor) -> None:
-        """Fill the slots of `lost [T, N]` transitions with those before them, and end those there."""
-        if self.size == 0:
-            raise UsageError("a simulator failed in its very first step; start again")
-        tasks, rows = lost.to(slots.device).nonzero(as_tuple=True)
-        here, before = slots[rows], (slots[rows] - self.copies) % self.ring
-        self.storage["truncated"][tasks, before] = True
+    def _repeat(self, lost: Tensor, tasks: Tensor, time: Tensor) -> None:
+        """Fill the places of `lost [t, N]` transitions with those before them, and end those there."""
+        row, copy = lost.nonzero(as_tuple=True)
+        if not self.stored[tasks[row]].all():
+            raise RunError("a simulator failed in its very first step; start again")
+        task, here = tasks[row], time[row]
+        before = (here - 1) % self.length
+        self.storage["truncated"][task, copy, before] = True
         for store in self.storage.values():
-            store[tasks, here] = store[tasks, before]
+            store[task, copy, here] = store[task, copy, before]
 
     def sample(self, sampling: Sampling, batch_size: int, generator: Generator) -> Batch:
         """A random batch; `generator` must be on the buffer's device.
 
         balanced: `batch_size // T` transitions of every task, task-major `[T, b, ...]`. uniform:
-        `batch_size` over everything stored, `[n, ...]` with `rows [n]`. Both with replacement.
+        `batch_size` over everything stored, `[n, ...]` with `task [n]`. Both with replacement.
+
+        Raises:
+            ValueError: nothing is stored of a task that should be sampled.
         """
+        counts = self.counts
+        if not (counts if sampling == "balanced" else counts.sum()).all():
+            raise ValueError(f"no transitions to sample; stored of each task: {counts.tolist()}")
         if sampling == "balanced":
             return self._sample_balanced(batch_size // self.num_tasks, generator)
         return self._sample_uniform(batch_size, generator)
 
     def newest(self, per_task: int) -> Batch:
         """The last transitions of every task, at most `per_task`, task-major and in no order."""
-        count = min(per_task, self.size)
-        columns = (self.position - 1 - torch.arange(count)) % self.ring
-        return self._rows_of_each_task(columns.expand(self.num_tasks, -1))
+        count = min(per_task, int(self.counts.min()))
+        age = torch.arange(count)  # [b] 0 is the newest transition of the last copy
+        time = (self.position[:, None] - 1 - age // self.copies) % self.length  # [T, b]
+        copy = (self.copies - 1 - age % self.copies).expand_as(time)
+        tasks = torch.arange(self.num_tasks).unsqueeze(1).expand_as(time)
+        return self._gather(*(index.to(self._device) for index in (tasks, copy, time)))
 
     def _sample_balanced(self, per_task: int, generator: Generator) -> Batch:
-        columns = torch.randint(
-            self.size, (self.num_tasks, per_task), generator=generator, device=generator.device
-        )  # [T, b]
-        return self._rows_of_each_task(columns)
+        draws = [
+            torch.randint(count, (per_task,), generator=generator, device=generator.device)
+            for count in self.counts.tolist()
+        ]
+        column = torch.stack(draws)  # [T, b]
+        tasks = torch.arange(self.num_tasks, device=column.device).unsqueeze(1)  # [T, 1]
+        return self._gather(tasks.expand_as(column), column % self.copies, column // self.copies)
 
     def _sample_uniform(self, batch_size: int, generator: Generator) -> Batch:
+        ends = self.counts.cumsum(0)  # [T]
         draw = torch.randint(
-            self.num_tasks * self.size, (batch_size,), generator=generator, device=generator.device
+            int(ends[-1]), (batch_size,), generator=generator, device=generator.device
         )
-        rows, columns = draw // self.size, draw % self.size
-        return self._gather(rows, columns)._replace(rows=rows)
+        ends = ends.to(draw.device)
+        task = torch.searchsorted(ends, draw, right=True)  # [n]
+        column = draw - (ends - self.counts.to(draw.device))[task]
+        batch = self._gather(task, column % self.copies, column // self.copies)
+        return batch._replace(task=task)
 
-    def _rows_of_each_task(self, columns: Tensor) -> Batch:
-        """Task-major batch of ring positions `columns [T, b]`."""
-        columns = columns.to(self.storage["obs"].device)
-        tasks = torch.arange(self.num_tasks, device=columns.device).unsqueeze(1)  # [T, 1]
-        return self._gather(tasks.expand_as(columns), columns)
-
-    def _gather(self, tasks: Tensor, columns: Tensor) -> Batch:
-        """The transitions at ring positions `columns [...]` of `tasks [...]`, n steps each."""
-        first = (tasks * self.ring + columns).flatten()
-        columns = columns.flatten()
-        newer = (self.position - 1 - columns) % self.ring  # transitions written after this one
-        last, reward = first, self._at("reward", first)
+    def _gather(self, task: Tensor, copy: Tensor, time: Tensor) -> Batch:
+        """The transitions at `[...]` places of the storage, n steps each."""
+        shape, task = task.shape, task.flatten()
+        row = (task * self.copies + copy.flatten()) * self.length  # of an environment's first time
+        time = time.flatten()
+        newer = (self.position.to(time.device)[task] - 1 - time) % self.length  # written after it
+        first = last = row + time
+        reward = self._at("reward", first)
         discount = torch.full_like(reward, self.discount)
         goes_on = torch.ones_like(first, dtype=torch.bool)
-        for ahead in range(self.copies, self.n_step * self.copies, self.copies):
+        for ahead in range(1, self.n_step):
             ended = self._at("terminated", last) | self._at("truncated", last)
             goes_on = goes_on & ~ended & (newer >= ahead)
-            next_one = first - columns + (columns + ahead) % self.ring
+            next_one = row + (time + ahead) % self.length
             last = torch.where(goes_on, next_one, last)
             longer = reward + discount * self._at("reward", next_one)
             reward = torch.where(goes_on, longer, reward)
@@ -205,50 +236,39 @@ class ReplayBuffer:
             "next_obs": self._at("next_obs", last),
             "discount": discount * ~self._at("terminated", last),
         }
-        shaped = {
-            name: value.view(*tasks.shape, *value.shape[1:]) for name, value in values.items()
-        }
-        return Batch(**shaped, rows=None)
+        shaped = {name: value.view(*shape, *value.shape[1:]) for name, value in values.items()}
+        return Batch(**shaped, task=None)
 
     def _at(self, name: str, index: Tensor) -> Tensor:
-        return self.storage[name].flatten(0, 1).index_select(0, index)
+        return self.storage[name].flatten(0, 2).index_select(0, index)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The written part of the rings, the write position, and how far apart successors are."""
-        state = {
-            name: store[:, : self.size].cpu().contiguous() for name, store in self.storage.items()
-        }
-        state |= {"position": torch.tensor(self.position), "copies": torch.tensor(self.copies)}
-        return state
+        """The written part of the rings (up to the fullest task's), positions and counts."""
+        longest = int(self.stored.max())
+        state = {name: store[:, :, :longest].cpu() for name, store in self.storage.items()}
+        return state | {"position": self.position.clone(), "stored": self.stored.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore; raises `ValueError` if it is not the state of rings of our size."""
-        for name in ("position", "copies"):
-            if state[name].shape != () or state[name].dtype != torch.int64:
-                raise ValueError(f"'{name}' is not a whole number")
-        size = state["reward"].shape[-1] if state["reward"].dim() else 0
-        position, copies = int(state["position"]), int(state["copies"])
-        if not 1 <= copies <= self.ring or not 0 <= position <= self.ring:
-            raise ValueError(f"position {position} and copies {copies} are not of this ring")
-        # While a ring fills up, its write position is its size; a full ring must have our length.
-        if size > self.ring or position != (size if size < self.ring else position % self.ring):
-            raise ValueError(f"holds {size} transitions per task, the ring is {self.ring}")
+        for name in ("position", "stored"):
+            if state[name].shape != (self.num_tasks,) or state[name].dtype != torch.int64:
+                raise ValueError(f"'{name}' is not a whole number for each task")
+        position, stored = state["position"], state["stored"]
+        # While a ring fills up, its write position is its count.
+        filling = stored < self.length
+        if not ((stored >= 0) & (stored <= self.length)).all():
+            raise ValueError(f"holds {stored.max()} vector steps, the ring {self.length}")
+        if not torch.where(filling, position == stored, position < self.length).all():
+            raise ValueError("'position' and 'stored' do not agree")
+        if not (position >= 0).all():
+            raise ValueError("'position' is negative")
+        longest = int(stored.max())
         for name, store in self.storage.items():
-            theirs = state[name]
-            if (
-                theirs.shape != (self.num_tasks, size, *store.shape[2:])
-                or theirs.dtype != store.dtype
-            ):
+            theirs, shape = state[name], (self.num_tasks, self.copies, longest, *store.shape[3:])
+            if theirs.shape != shape or theirs.dtype != store.dtype:
                 raise ValueError(f"'{name}' is {theirs.dtype} {tuple(theirs.shape)}")
             if not theirs.isfinite().all():
                 raise ValueError(f"'{name}' is not finite")
         for name, store in self.storage.items():
-            store[:, :size] = state[name]
-        self.size, self.position, self.copies = size, position, copies
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that can still be allocated on `device`."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+            store[:, :, :longest] = state[name]
+        self.position, self.stored = position.clone(), stored.clone()

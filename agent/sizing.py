@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.sparse_linear import nonzeros_per_row
 from configs.schema import AgentConfig, NetworkConfig
+from dendrites import nonzeros_per_row
 
 _ONE_SEGMENT = ("single_segment", "gate_table")
+
+
+def value_outputs(agent: AgentConfig) -> int:
+    """Outputs of a critic's head: one number, or the bins of a distribution."""
+    return 1 if agent.critic_loss == "mse" else agent.value_bins
 
 
 def count_parameters(
@@ -34,6 +39,18 @@ def count_parameters(
     return total + output_size * (nonzeros_per_row(features, density) + 1)
 
 
+def count_agent(
+    config: NetworkConfig, num_tasks: int, obs_size: int, action_size: int, agent: AgentConfig
+) -> tuple[int, int]:
+    """Non-zero trainable parameters of the actor and of one critic, of the widths in `config`."""
+    return (
+        count_parameters(config, config.actor_hidden, num_tasks, obs_size, 2 * action_size),
+        count_parameters(
+            config, config.critic_hidden, num_tasks, obs_size + action_size, value_outputs(agent)
+        ),
+    )
+
+
 def matched_network(
     config: NetworkConfig, num_tasks: int, obs_size: int, action_size: int, agent: AgentConfig
 ) -> NetworkConfig:
@@ -45,15 +62,16 @@ def matched_network(
     """
     if config == _opponent(config) or not config.match_parameters:
         return config
-    value_outputs = 1 if agent.critic_loss == "mse" else agent.value_bins
+    actor, critic = count_agent(_opponent(config), num_tasks, obs_size, action_size, agent)
+    critic_sizes = obs_size + action_size, value_outputs(agent)
     return replace(
         config,
         match_parameters=False,
         actor_hidden=_matched_widths(
-            config, config.actor_hidden, num_tasks, obs_size, 2 * action_size
+            config, config.actor_hidden, actor, num_tasks, obs_size, 2 * action_size
         ),
         critic_hidden=_matched_widths(
-            config, config.critic_hidden, num_tasks, obs_size + action_size, value_outputs
+            config, config.critic_hidden, critic, num_tasks, *critic_sizes
         ),
     )
 
@@ -61,28 +79,25 @@ def matched_network(
 def _matched_widths(
     config: NetworkConfig,
     hidden: tuple[int, ...],
+    goal: int,
     num_tasks: int,
     input_size: int,
     output_size: int,
 ) -> tuple[int, ...]:
-    """Widths in the proportions of `hidden` whose count is nearest to the dendritic network's."""
-    goal = count_parameters(_opponent(config), hidden, num_tasks, input_size, output_size)
-
-    def distance(first: int) -> int:
-        return abs(
-            count_parameters(config, scaled(first), num_tasks, input_size, output_size) - goal
-        )
+    """Widths in the proportions of `hidden` whose parameter count is nearest to `goal`."""
 
     def scaled(first: int) -> tuple[int, ...]:
         return tuple(max(1, round(first * width / hidden[0])) for width in hidden)
+
+    def count(first: int) -> int:
+        return count_parameters(config, scaled(first), num_tasks, input_size, output_size)
 
     # The count grows with the width, so the nearest one lies near the root: bisect, then compare.
     low, high = 1, 64 * hidden[0]
     while high - low > 1:
         middle = (low + high) // 2
-        count = count_parameters(config, scaled(middle), num_tasks, input_size, output_size)
-        low, high = (middle, high) if count <= goal else (low, middle)
-    return scaled(min((low, high), key=distance))
+        low, high = (middle, high) if count(middle) <= goal else (low, middle)
+    return scaled(min((low, high), key=lambda first: abs(count(first) - goal)))
 
 
 def _opponent(config: NetworkConfig) -> NetworkConfig:

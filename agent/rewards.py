@@ -1,4 +1,4 @@
-"""Per-task return scaling: the returns that a task shows set the unit of its rewards.
+"""The unit of each task's rewards: the returns that the task shows set it.
 
 Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards by the task's largest return
 when they are sampled, so that stored rewards never go stale. BRC adds the entropy bonus to the
@@ -12,17 +12,61 @@ success is usual.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.signal import lfilter
+from itertools import accumulate
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agent.task_major import per_sample
+from configs.schema import Config
 from envs.arrays import require_range, restore
 
 # Share of the newest episode in the usual return: a memory of some 50 episodes.
 _NEWEST_SHARE = 0.02
 
 
-class ReturnScale:
+class RewardNormalizer(nn.Module):
+    """Learns each task's unit of reward from its episodes, and applies it.
+
+    Args:
+        config: copies and horizon of the environments, discount, value range, scaling.
+    """
+
+    scale: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.scales = config.normalization.reward_scaling == "per_task_return"
+        self.highest_value = config.agent.value_range[1]
+        tasks, env = len(config.env.task_names), config.env
+        self.returns = EpisodeReturns(
+            tasks, env.copies_per_task, env.horizon, config.agent.discount
+        )
+        """Of the episodes in training."""
+        self.register_buffer("scale", torch.ones(tasks))
+
+    def extra_repr(self) -> str:
+        """Sizes and scaling, for `print`."""
+        scaling = "per_task_return" if self.scales else "none"
+        return f"tasks={len(self.scale)}, scaling={scaling}"
+
+    def observe(
+        self, reward: NDArray[np.float32], done: NDArray[np.bool_], lost: NDArray[np.bool_]
+    ) -> None:
+        """Add one step `[T, N]`; episodes that end with it change the unit, `lost` ones do not."""
+        self.returns.observe(reward, done & ~lost)
+        self.returns.forget(lost)
+        if self.scales and done.any():
+            self.scale.copy_(torch.from_numpy(self.returns.reward_scale(self.highest_value)))
+
+    def forward(self, reward: Tensor, task: Tensor | None = None) -> Tensor:
+        """Raw rewards `[T, n]`, or `[n]` with `task [n]`, as the critics see them."""
+        return reward * per_sample(self.scale, task)
+
+
+class EpisodeReturns:
     """Tracks the largest and the usual discounted return of each task over finished episodes.
 
     An episode's return is the largest of its steps' returns, by size; the usual one is the running
@@ -90,5 +134,5 @@ class ReturnScale:
 def discounted_returns(rewards: NDArray[np.float32], discount: float) -> NDArray[np.float64]:
     """G_k = r_k + gamma G_{k+1} for each step `[h]`, with the last reward continued for ever."""
     tail = float(rewards[-1]) / (1 - discount)
-    backwards = np.concatenate([[tail], rewards[-2::-1].astype(np.float64)])
-    return lfilter([1.0], [1.0, -discount], backwards)[::-1]
+    backwards = [tail, *rewards[-2::-1].tolist()]
+    return np.array(list(accumulate(backwards, lambda later, now: now + discount * later)))[::-1]

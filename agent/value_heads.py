@@ -50,6 +50,10 @@ class HLGaussValue(nn.Module):
         self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("centers", (edges[:-1] + edges[1:]) / 2, persistent=False)
 
+    def extra_repr(self) -> str:
+        """The bins, for `print`."""
+        return f"bins={self.output_size}, low={self.low}, high={self.high}"
+
     def mean(self, raw: Tensor) -> Tensor:
         """Q values: logits `[..., bins] -> [...]`."""
         return (raw.softmax(dim=-1) * self.centers).sum(dim=-1)
@@ -65,7 +69,7 @@ class HLGaussValue(nn.Module):
         return -(self.target_probabilities(target) * F.log_softmax(raw, dim=-1)).sum(dim=-1)
 
 
-def make_value(config: AgentConfig) -> ScalarValue | HLGaussValue:
+def make_value_head(config: AgentConfig) -> ScalarValue | HLGaussValue:
     """The value representation that `agent.critic_loss` names."""
     if config.critic_loss == "mse":
         return ScalarValue()

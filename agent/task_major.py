@@ -1,0 +1,32 @@
+"""Values of tasks and values of samples: from one to the other, in either order of a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def per_sample(table: Tensor, task: Tensor | None, dim: int = 0) -> Tensor:
+    """A table with a row for each task, as the samples of a batch need it.
+
+    Args:
+        table: with T rows along `dim`.
+        task: `None` for a task-major batch, else the task index `[n]` of each sample.
+        dim: where the tasks are.
+
+    Returns:
+        For a task-major batch the table with a dimension of 1 after the tasks, to broadcast over their
+        samples; else the row of each sample, n of them along `dim`.
+    """
+    if task is not None:
+        return table.index_select(dim, task)
+    return table.unsqueeze(dim + 1 if dim >= 0 else table.dim() + dim + 1)
+
+
+def per_task(values: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
+    """Mean over each task's samples `[T]`; 0 for a task with none. `values` is `[T, b]` or `[n]`."""
+    if task is None:
+        return values.mean(dim=-1)
+    totals = values.new_zeros(num_tasks).index_add(0, task, values)
+    counts = values.new_zeros(num_tasks).index_add(0, task, torch.ones_like(values))
+    return totals / counts.clamp(min=1)
