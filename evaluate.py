@@ -1,4 +1,4 @@
-"""Success-rate report of a trained agent on Meta-World MT10.
+"""Success-rate report of a trained agent on its Meta-World tasks.
 
     python evaluate.py                              # the trained policy that comes with the project
     python evaluate.py runs/RUN                     # every goal of every task once
@@ -10,30 +10,25 @@ Prints a table and writes report.json, report.csv and report.md.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tqdm import tqdm
 
-from agent.checkpoint import package_versions
-from agent.devices import resolve_device
-from agent.evaluation import evaluate_agent
-from agent.seeding import seed_streams
-from agent.trained_policy import load_policy
-from configs import UsageError, exit_on_usage_error
+from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
-from envs import evaluation_envs, make_goal_lists
-from reporting.report import (
-    Report,
-    format_table,
-    make_report,
-    read_report,
-    report_facts,
-    write_report,
-)
+
+if TYPE_CHECKING:
+    from agent.plan import Plan
+    from agent.policy import Policy
+    from envs import EpisodeResults
+    from reporting.report import Report
+
+logger = logging.getLogger("evaluate")
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "mt10"
 
@@ -59,47 +54,72 @@ class EvaluateCommand:
     """auto, cpu, cuda or cuda:N."""
 
 
-def main() -> int:
-    """The command: returns the exit code."""
-    command = parse_command(EvaluateCommand, sys.argv[1:])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: returns the exit code. `arguments` are those of the command line by default."""
+    command = parse_command(EvaluateCommand, sys.argv[1:] if arguments is None else arguments)
     check_flags(command)
+    # Imported only now, so that --help and a wrong flag are answered at once.
+    from agent.plan import resolve
+    from machine.console import configure_logging
+    from machine.device import resolve_device
+    from reporting.report import format_table, make_report, report_facts, write_report
+    from training.checkpoints.policy import load_policy
+
+    configure_logging()
     out = command.out or command.run_or_checkpoint / "evaluation"
-    policy = load_policy(command.run_or_checkpoint, resolve_device(command.device))
+    policy = load_policy(command.run_or_checkpoint, resolve_device(command.device, "--device"))
     warn_about_versions(policy.versions)
-    config = policy.config
+    config = policy.plan.config
     evaluation = replace(
         config.evaluation,
         report_goals=config.env.num_goals if command.goals is None else command.goals,
         actions=command.actions or config.evaluation.actions,
     )
-    seed = config.seed if command.seed is None else command.seed
-    episodes = evaluation.report_goals * evaluation.episodes_per_goal
-    waves = -(-episodes // evaluation.copies_per_task)
-    with (
-        evaluation_envs(
-            config, make_goal_lists(seed), seed_streams(seed)["evaluation"], command.workers
-        ) as envs,
-        tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
-    ):
-        results = evaluate_agent(
-            policy.agent,
-            envs,
-            goals=evaluation.report_goals,
-            episodes_per_goal=evaluation.episodes_per_goal,
-            actions=evaluation.actions,
-            seed=seed_streams(seed)["evaluation"],
-            on_step=bar.update,
-        )
-    facts = report_facts(replace(config, seed=seed), policy.env_steps, evaluation)
-    report = make_report(results, facts)
+    config = replace(
+        config,
+        seed=config.seed if command.seed is None else command.seed,
+        evaluation=evaluation,
+        machine=replace(config.machine, workers=command.workers),
+    )
+    results = run_episodes(policy.agent.policy, resolve(config, policy.plan.device))
+    report = make_report(results, report_facts(config, policy.env_steps, evaluation))
     write_report(report, out)
     print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
     compare_with_history(report, command.run_or_checkpoint / "report.json")
     return 0
 
 
+def run_episodes(policy: Policy, plan: Plan) -> EpisodeResults:
+    """Episodes on the goals that the plan's evaluation asks for, drawn with its seed."""
+    from tqdm import tqdm
+
+    from envs import evaluation_envs, make_goal_lists
+    from training.evaluation import evaluate_policy
+    from training.streams import seed_streams
+
+    config, evaluation = plan.config, plan.config.evaluation
+    goals = make_goal_lists(plan.tasks, config.seed)
+    episodes = evaluation.report_goals * evaluation.episodes_per_goal
+    waves = -(-episodes // evaluation.copies_per_task)
+    with (
+        evaluation_envs(config, goals, plan.evaluation_workers) as envs,
+        tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
+    ):
+        return evaluate_policy(
+            policy,
+            envs,
+            goals=evaluation.report_goals,
+            episodes_per_goal=evaluation.episodes_per_goal,
+            actions=evaluation.actions,
+            seed=seed_streams(config.seed)["evaluation"],
+            on_step=bar.update,
+        )
+
+
 def compare_with_history(report: Report, path: Path) -> None:
     """Say whether these successes are those of the report that came with the policy, if any."""
+    from reporting.report import read_report
+
     if not path.is_file():
         return
     earlier = read_report(path)
@@ -131,15 +151,16 @@ def check_flags(command: EvaluateCommand) -> None:
 
 def warn_about_versions(trained_with: dict[str, str]) -> None:
     """Physics differ between MuJoCo versions: say so before anybody compares numbers."""
+    from training.checkpoints.folder import package_versions
+
     here = package_versions()
     for name in ("metaworld", "mujoco"):
-        if trained_with.get(name) != here[name]:
-            print(
-                f"warning: trained with {name} {trained_with.get(name)}, evaluating with {here[name]}; "
-                "results may differ",
-                file=sys.stderr,
+        then, now = trained_with.get(name), here[name]
+        if then != now:
+            logger.warning(
+                "trained with %s %s, evaluating with %s; results may differ", name, then, now
             )
 
 
 if __name__ == "__main__":
-    exit_on_usage_error(main)
+    exit_on_error(main)

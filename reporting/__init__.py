@@ -1,1 +1,1 @@
-"""What a run tells: metrics, statistics, reports."""
+"""Success-rate reports, their statistics, and plots."""

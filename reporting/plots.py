@@ -2,25 +2,39 @@
 
     python -m reporting.plots runs/RUN/metrics.csv --out curve.png
 
-Needs matplotlib (`pip install matplotlib`; it is in the lock file).
+Up to ten tasks are lines in one picture; more are rows of a heat map, below the mean of all. Needs
+matplotlib (`pip install matplotlib`; it is in the lock file).
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import tyro
 
-from configs import MT10_TASKS, UsageError, exit_on_usage_error
+from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
 
-_KEYS = {"eval/success_rate": ""} | {f"eval/success_rate/{task}": task for task in MT10_TASKS}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+_MEAN = "eval/success_rate"
+_TASK = re.compile(rf"{_MEAN}/([\w.+-]{{1,100}})")
 _MAX_BYTES = 2**26
-_MAX_COLUMNS = 1000
+_MAX_COLUMNS = 2000
+_MAX_TASKS = 50
+_MOST_LINES = 10  # as many colours as can be told apart
+
+Curves = dict[str, list[tuple[int, float]]]
+"""Points (environment steps, success rate) by task, in the file's order; the mean under ""."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +47,25 @@ class PlotCommand:
     """Picture to write; the ending decides the format."""
 
 
-def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Points (environment steps, success rate) by task; the mean under an empty name.
+def read_curves(path: Path) -> Curves:
+    """The curves of a metrics.csv; a task without an evaluation is left out.
 
     Raises:
         UsageError: not a metrics.csv, or no evaluation in it yet.
     """
-    curves: dict[str, list[tuple[int, float]]] = {}
+    curves: Curves = {}
     try:
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"not a file of at most {_MAX_BYTES} bytes")
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)
             columns = next(rows, [])
-            if len(columns) > _MAX_COLUMNS:
-                raise ValueError(f"more than {_MAX_COLUMNS} columns")
-            tasks = {columns.index(key): task for key, task in _KEYS.items() if key in columns}
-            step_column = columns.index("env_steps")
+            found, step_column = _find_columns(columns), columns.index("env_steps")
             for row in rows:
-                for column, task in tasks.items():
+                for task, column in found.items():
                     if row[column]:
-                        steps, rate = int(row[step_column]), float(row[column])
-                        if not (0 <= rate <= 1 and 0 <= steps <= 2**53):
-                            raise ValueError(f"success {rate:g} at step {row[step_column]:.20}")
-                        curves.setdefault(task, []).append((steps, rate))
+                        point = _read_point(row[step_column], row[column])
+                        curves.setdefault(task, []).append(point)
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UsageError(f"{path}: not a metrics.csv ({error})") from error
     if not curves:
@@ -64,32 +73,117 @@ def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def plot(curves: dict[str, list[tuple[int, float]]], out: Path) -> None:
-    """Mean curve in black, tasks in colour, and write the picture.
+def _find_columns(columns: list[str]) -> dict[str, int]:
+    """Where each task's success rate stands, and the mean's under an empty name."""
+    if len(columns) > _MAX_COLUMNS:
+        raise ValueError(f"more than {_MAX_COLUMNS} columns")
+    found: dict[str, int] = {}
+    for column, key in enumerate(columns):
+        task = _TASK.fullmatch(key)
+        if task or key == _MEAN:
+            found.setdefault(task[1] if task else "", column)
+    if len(found.keys() - {""}) > _MAX_TASKS:
+        raise ValueError(f"more than {_MAX_TASKS} tasks")
+    return found
+
+
+def _read_point(steps: str, rate: str) -> tuple[int, float]:
+    point = int(steps), float(rate)
+    if not (0 <= point[1] <= 1 and 0 <= point[0] <= 2**53):
+        raise ValueError(f"success {point[1]:g} at step {steps:.20}")
+    return point
+
+
+def plot(curves: Curves, out: Path) -> None:
+    """Draw the curves and write the picture.
 
     Raises:
         UsageError: `out` has not the ending of a picture's format.
     """
     from matplotlib.figure import Figure  # heavy, and needed here only
 
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    tasks = {task: points for task, points in curves.items() if task}
+    mean = curves.get("", [])
+    figure = Figure(layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
     if out.suffix[1:] not in formats:
         raise UsageError(f"--out {out}: not a picture's ending; use one of {', '.join(formats)}")
-    axes = figure.add_subplot()
-    for index, (task, points) in enumerate(sorted(curves.items())):
-        steps, rates = zip(*points, strict=True)
-        axes.plot(
-            [s / 1e6 for s in steps],
-            rates,
-            label=task or "mean of the tasks",
-            color=f"C{index % 10}" if task else "black",
-            linewidth=1.2 if task else 3.0,
-        )
-    axes.set(xlabel="environment steps [million]", ylabel="success rate", ylim=(-0.03, 1.03))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    if len(tasks) <= _MOST_LINES:
+        _draw_lines(figure, tasks, mean)
+    else:
+        _draw_heat_map(figure, tasks, mean)
     figure.savefig(out, dpi=140)
+
+
+def _draw_lines(figure: Figure, tasks: Curves, mean: list[tuple[int, float]]) -> None:
+    """Every task in its colour, the mean in black on top of them."""
+    figure.set_size_inches(8, 4.2)
+    axes = figure.add_subplot()
+    for index, (task, points) in enumerate(tasks.items()):
+        _draw_curve(axes, points, label=task, color=f"C{index}", linewidth=1.2)
+    _draw_mean(axes, mean)
+    axes.set(xlabel="environment steps [million]", ylabel="success rate")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+
+
+def _draw_heat_map(figure: Figure, tasks: Curves, mean: list[tuple[int, float]]) -> None:
+    """The mean above; below it a row for each task, the best at the end on top."""
+    names, steps, rates = _as_grid(tasks)
+    height = 0.165 * len(names)  # [inches] as much as the smallest readable label
+    figure.set_size_inches(9, 2.6 + height)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, height))
+    _draw_mean(above, mean)
+    above.set(ylabel="success rate", title=f"mean of the {len(names)} tasks")
+    mesh = below.pcolormesh(
+        _edges(steps / 1e6), np.arange(len(names) + 1), rates, vmin=0, vmax=1, cmap="viridis"
+    )
+    below.invert_yaxis()
+    middles = np.arange(len(names)) + 0.5
+    below.set_yticks(middles, names, fontsize=8)
+    below.tick_params(axis="y", length=0)
+    below.set(xlabel="environment steps [million]")
+    at_the_end = below.secondary_yaxis("right")
+    labels = ["" if np.isnan(rate) else f"{rate:.0%}" for rate in rates[:, -1]]
+    at_the_end.set_yticks(middles, labels, fontsize=8)
+    at_the_end.tick_params(axis="y", length=0)
+    bar = figure.colorbar(mesh, ax=below, location="bottom", aspect=60, pad=0.01)
+    bar.set_label("success rate; at the right: in the last evaluation")
+
+
+def _draw_mean(axes: Axes, mean: list[tuple[int, float]]) -> None:
+    if mean:
+        _draw_curve(axes, mean, label="mean of the tasks", color="black", linewidth=3.0)
+    axes.set(ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+
+
+def _draw_curve(axes: Axes, points: list[tuple[int, float]], **style: Any) -> None:
+    """A line; a dot while there is one point only."""
+    x, y = [steps / 1e6 for steps, _ in points], [rate for _, rate in points]
+    axes.plot(x, y, marker="o" if len(points) == 1 else None, **style)
+
+
+def _as_grid(tasks: Curves) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64]]:
+    """Names by falling success at the end, steps `[k]`, and success `[tasks, k]`, NaN where unknown."""
+    steps = sorted({step for points in tasks.values() for step, _ in points})
+    place = {step: index for index, step in enumerate(steps)}
+    rates = np.full((len(tasks), len(steps)), np.nan)
+    for row, points in zip(rates, tasks.values(), strict=True):
+        for step, rate in points:
+            row[place[step]] = rate
+    last = max(
+        1, len(steps) // 5
+    )  # equals at the end are told apart by the last fifth, then by all
+    keys = np.nan_to_num([rates.mean(axis=1), rates[:, -last:].mean(axis=1), rates[:, -1]])
+    order = np.lexsort(keys)[::-1]
+    return [list(tasks)[row] for row in order], np.array(steps), rates[order]
+
+
+def _edges(middles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ends `[k + 1]` of the cells around each of `middles [k]`."""
+    between = (middles[1:] + middles[:-1]) / 2
+    first, last = (0.5, 0.5) if len(middles) == 1 else np.diff(middles)[[0, -1]] / 2
+    return np.concatenate([[middles[0] - first], between, [middles[-1] + last]])
 
 
 def main() -> int:
@@ -101,4 +195,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_on_usage_error(main)
+    exit_on_error(main)

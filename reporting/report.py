@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Le
 from pydantic import AllowInfNan, StringConstraints, TypeAdapter, ValidationError
+from tabulate import tabulate
 from typing_extensions import TypedDict
 
-from agent.accumulator import per_task
-from agent.checkpoint import package_versions
 from configs.errors import UsageError
 from configs.schema import Config, EvaluationConfig
 from envs.rollout import EpisodeResults
 from reporting.statistics import mean_success_interval, wilson_interval
+from training.checkpoints.folder import package_versions
 
 SCHEMA_VERSION: Literal[1] = 1
 _MAX_BYTES = 2**22
@@ -111,64 +111,29 @@ def report_facts(config: Config, env_steps_trained: int, evaluation: EvaluationC
     }
 
 
-def evaluation_metrics(results: EpisodeResults) -> dict[str, float]:
-    """The `eval/` metrics of an evaluation during training."""
-    columns = {
-        "eval/success_rate": results.success,
-        "eval/final_step_success_rate": results.final_success,
-        "eval/return": results.returns,
-    }
-    metrics: dict[str, float] = {}
-    for key, values in columns.items():
-        metrics |= per_task(key, values.mean(axis=1).tolist(), results.tasks)
-    return metrics
-
-
-def format_evaluation(results: EpisodeResults, env_steps: int) -> str:
-    """A short table for the console during training."""
-    lines = [f"| {env_steps:,} steps | success | at last step | return |", "|---|---|---|---|"]
-    rows = [*results.tasks, "mean"]
-    for index, name in enumerate(rows):
-        pick = slice(None) if name == "mean" else slice(index, index + 1)
-        lines.append(
-            f"| {name} | {results.success[pick].mean():.0%} | "
-            f"{results.final_success[pick].mean():.0%} | {results.returns[pick].mean():.0f} |"
-        )
-    return align_table(lines)
-
-
 def format_table(report: Report) -> str:
     """The report as a plain-text table, also valid Markdown."""
-    lines = [
-        "| task | success | 95 % interval | at last step | return | steps to success |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, task in report["tasks"].items():
         low, high = task["success_rate_ci95"]
         steps = task["median_steps_to_success"]
-        lines.append(
-            f"| {name} | {task['success_rate']:.1%} | {low:.1%} - {high:.1%} | "
-            f"{task['final_step_success_rate']:.1%} | {task['mean_return']:.0f} | "
-            f"{'-' if steps is None else f'{steps:.0f}'} |"
+        rows.append(
+            (
+                name,
+                f"{task['success_rate']:.1%}",
+                f"{low:.1%} - {high:.1%}",
+                f"{task['final_step_success_rate']:.1%}",
+                f"{task['mean_return']:.0f}",
+                "-" if steps is None else f"{steps:.0f}",
+            )
         )
     low, high = report["mean_success_rate_ci95"]
-    lines.append(
-        f"| **mean** | **{report['mean_success_rate']:.1%}** | {low:.1%} - {high:.1%} | "
-        f"{report['mean_final_step_success_rate']:.1%} | {report['mean_return']:.0f} | |"
-    )
-    return align_table(lines)
-
-
-def align_table(lines: list[str]) -> str:
-    """Pad the cells of a Markdown table so that it reads well as plain text."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    padded = []
-    for row in rows:
-        fill = "-" if set(row[0]) == {"-"} else " "
-        cells = (cell.ljust(width, fill) for cell, width in zip(row, widths, strict=True))
-        padded.append("| " + " | ".join(cells) + " |")
-    return "\n".join(padded)
+    final, mean_return = report["mean_final_step_success_rate"], report["mean_return"]
+    success = f"**{report['mean_success_rate']:.1%}**"
+    interval = f"{low:.1%} - {high:.1%}"
+    rows.append(("**mean**", success, interval, f"{final:.1%}", f"{mean_return:.0f}", ""))
+    headers = ("task", "success", "95 % interval", "at last step", "return", "steps to success")
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -62,7 +62,7 @@ def metric_keys(config: Config) -> list[str]:
     keys: list[str] = []
     for pattern in PATTERNS:
         if "<task>" in pattern:
-            keys += [pattern.replace("<task>", task) for task in config.env.tasks]
+            keys += [pattern.replace("<task>", task) for task in config.env.task_names]
         elif "<network>" in pattern:
             keys += [
                 pattern.replace("<network>", network).replace("<i>", str(i))

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from configs.errors import UsageError
 from configs.schema import Config
-from reporting.metric_keys import COUNTER_COLUMNS, metric_keys
+from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 
 _EVENTS = "events.out.tfevents."
 
@@ -67,7 +67,7 @@ class MetricsLog:
 
         Raises:
             OSError: disk full, folder gone or read-only.
-            KeyError: a key that `reporting/metric_keys.py` does not declare.
+            KeyError: a key that `training/metrics/keys.py` does not declare.
         """
         unknown = set(values) - set(self._columns)
         if unknown:

@@ -10,13 +10,13 @@ SECTIONS = ("simulate", "act", "sample", "learn", "evaluate", "checkpoint")
 
 
 class Stopwatch:
-    """Sums the time of named sections between two readings; what no section claims is `other`.
+    """Sums the time of named sections between two readings; what no section claims is `other`."""
 
-    Args:
-        elapsed_hours: what the run took before it was resumed.
-    """
+    def __init__(self) -> None:
+        self.start()
 
-    def __init__(self, elapsed_hours: float = 0.0) -> None:
+    def start(self, elapsed_hours: float = 0.0) -> None:
+        """Start anew; `elapsed_hours` is what the run took before it was resumed."""
         self._since = time.perf_counter()
         self._started = self._since - 3600 * elapsed_hours
         self._spent = dict.fromkeys(SECTIONS, 0.0)

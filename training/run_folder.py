@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from agent.checkpoint import has_lost_its_checkpoint, newest_checkpoint
-from agent.checksums import flush, refuse_links
 from configs.errors import UsageError
 from configs.loading import dump_config
 from configs.schema import Config
-from reporting.run_lock import lock_run
+from training.checkpoints.checksums import flush, refuse_links
+from training.checkpoints.folder import has_lost_its_checkpoint, newest_checkpoint
+from training.run_lock import lock_run
 
 _AT_FIRST = ("checkpoints", ".lock", ".config.yaml")
 """What a kill can leave of a run that has not got its config.yaml yet."""
@@ -96,7 +96,7 @@ def _explain_write_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder}: {error.strerror or error}; checkpoints that were complete "
-            f"are untouched; mend this, then: python train_mt10.py --resume {folder}"
+            f"are untouched; fix this, then: python train_mt10.py --resume {folder}"
         ) from error
     finally:
         threading.excepthook = print_exception

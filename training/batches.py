@@ -1,0 +1,55 @@
+"""The batches of the gradient steps that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from agent.plan import Plan
+from agent.replay import Batch, ReplayBuffer
+from training.progress import Progress, updates_due
+from training.stopwatch import Stopwatch
+
+
+class BatchSource:
+    """Draws a batch and the update's noise for every gradient step that is due.
+
+    Args:
+        plan: of the run.
+        replay: what is drawn from.
+        progress: counts the gradient steps.
+        stopwatch: times the drawing.
+        generator: source of batches and noise, on the replay buffer's device.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        replay: ReplayBuffer,
+        progress: Progress,
+        stopwatch: Stopwatch,
+        generator: Generator,
+    ) -> None:
+        self.plan, self.replay, self.generator = plan, replay, generator
+        self.progress, self.stopwatch = progress, stopwatch
+
+    def due(self) -> Iterator[tuple[Batch, Tensor]]:
+        """A batch and noise `[2, ..., action]` for each gradient step due after the steps so far.
+
+        The gradient step counts as done when the next batch is asked for.
+        """
+        progress = self.progress
+        due = updates_due(progress.vector_steps, self.plan.config)
+        while progress.gradient_steps < due:
+            with self.stopwatch.section("sample"):
+                batch, noise = self._draw()
+            yield batch, noise
+            progress.gradient_steps += 1
+
+    def _draw(self) -> tuple[Batch, Tensor]:
+        settings, generator = self.plan.config.replay, self.generator
+        batch = self.replay.sample(settings.sampling, settings.batch_size, generator)
+        noise = torch.randn((2, *batch.action.shape), generator=generator, device=generator.device)
+        return batch.to(self.plan.device), noise.to(self.plan.device)

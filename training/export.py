@@ -1,0 +1,59 @@
+"""Make a small folder of a finished run that others can evaluate: `pretrained/mt10` is one.
+
+    python -m training.export runs/RUN --out pretrained/mt10
+
+It gets the networks of the run's last checkpoint (safetensors and JSON), its config, metrics.csv and report.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from configs import UsageError, exit_on_error
+from configs.command_line import parse_command
+from training.checkpoints.folder import find_checkpoint, load_state, write_checkpoint
+from training.checkpoints.policy import load_policy
+from training.checkpoints.tensors import network_tensors
+
+_HISTORY = ("config.yaml", "metrics.csv", "report.json", "report.csv", "report.md")
+
+
+@dataclass(frozen=True)
+class ExportCommand:
+    """Copy what evaluation needs of a finished run, and its history, into a new folder."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder; it must have finished (have a report)."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder to create."""
+
+
+def main() -> int:
+    """The command: returns the exit code."""
+    command = parse_command(ExportCommand, sys.argv[1:])
+    checkpoint = find_checkpoint(command.run)
+    for name in _HISTORY:
+        if not (command.run / name).is_file():
+            raise UsageError(f"{command.run}: no {name} in it; export a finished run")
+    if command.out.exists():
+        raise UsageError(f"--out {command.out}: exists already; give a new folder")
+    networks = network_tensors(load_policy(command.run, torch.device("cpu")).agent)
+    state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "progress")}
+    command.out.mkdir(parents=True)
+    write_checkpoint(command.out, {"agent": networks}, state)
+    for name in _HISTORY:
+        shutil.copyfile(command.run / name, command.out / name)
+    size = sum(path.stat().st_size for path in command.out.iterdir())
+    print(f"{command.out}: {size / 1e6:.1f} MB; python evaluate.py {command.out} evaluates it")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

@@ -1,0 +1,122 @@
+"""What a run will need, printed before it starts: parameters, memory, disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from agent.plan import Plan
+from agent.replay import ReplayBuffer
+from agent.sizing import count_agent, matched_network
+from configs.errors import UsageError
+from configs.schema import NetworkConfig
+from machine.device import free_bytes
+
+SIMULATOR_BYTES = 28_000_000
+"""Of one environment: 22 MB on average over the fifty tasks (at most 33), and its share of the process."""
+
+
+def describe(plan: Plan) -> str:
+    """A few lines for the console: this network and its opponent, memory, checkpoints."""
+    lines = [_describe_network(plan, "dendritic"), _describe_network(plan, "mlp")]
+    replay, where = _replay_bytes(plan), plan.replay_device
+    # Weights, two Adam moments, and the target critics; two checkpoints exist while one is written,
+    # and the best one, which has no moments.
+    actor, critic = _dense_parameters(plan)
+    checkpoint, best = replay + 4 * (3 * actor + 8 * critic), 4 * (actor + 4 * critic)
+    lines.append(
+        f"replay buffer: {plan.config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {where} "
+        f"({free_bytes(where) / 1e9:.1f} GB free); disk for checkpoints: about "
+        f"{(2 * checkpoint + best) / 1e9:.2f} GB"
+    )
+    training, evaluating = _environments(plan)
+    lines.append(
+        f"simulators: {training} environments of {len(plan.tasks)} tasks in {plan.workers} process{'' if plan.workers == 1 else 'es'}, "
+        f"{evaluating} for evaluations; memory about "
+        f"{(training + evaluating) * SIMULATOR_BYTES / 1e9:.1f} GB"
+    )
+    lines.append(_describe_update(plan))
+    return "\n".join(lines)
+
+
+def _describe_update(plan: Plan) -> str:
+    dtype = str(plan.precision).removeprefix("torch.")
+    on_cpu = plan.device.type == "cpu"
+    where = f"{plan.threads} CPU threads" if on_cpu else str(plan.device)
+    never = plan.config.machine.compile == "never"
+    compiled = "not compiled" if never else "compiled at the first one"
+    return f"gradient steps: on {where}, {dtype} between hidden layers, {compiled}"
+
+
+def require_memory(plan: Plan) -> None:
+    """Raise `UsageError` before anything is started if networks, replay or simulators do not fit."""
+    require_network_memory(plan)
+    env, replay = plan.config.env, plan.config.replay
+    ReplayBuffer.require_memory(
+        len(plan.tasks),
+        env.copies_per_task,
+        replay.capacity,
+        plan.obs_size,
+        plan.action_size,
+        plan.replay_device,
+    )
+    simulators = sum(_environments(plan)) * SIMULATOR_BYTES
+    if plan.replay_device.type == "cpu":
+        simulators += _replay_bytes(plan)
+    free = free_bytes(plan.replay_device) if plan.replay_device.type == "cpu" else simulators
+    if simulators > free:
+        raise UsageError(
+            f"env.copies_per_task and evaluation.copies_per_task: simulators and replay buffer need "
+            f"{simulators / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; use fewer copies"
+        )
+
+
+def require_network_memory(plan: Plan) -> None:
+    """Raise `UsageError` if the networks, with their optimisers and targets, will not fit."""
+    actor, critic = _dense_parameters(plan)
+    needed, free = 4 * (4 * actor + 10 * critic), free_bytes(plan.device)
+    if needed > free:
+        raise UsageError(
+            f"network.actor_hidden and critic_hidden: need {needed / 1e9:.1f} GB and {plan.device} has "
+            f"{free / 1e9:.1f} GB free; use smaller ones"
+        )
+
+
+def least_agent_bytes(plan: Plan) -> int:
+    """What the weights of such an agent take in a file, at least."""
+    actor, critic = _dense_parameters(plan)
+    return 4 * (actor + 2 * critic)
+
+
+def _environments(plan: Plan) -> tuple[int, int]:
+    """Environments for training, and for evaluations."""
+    config, tasks = plan.config, len(plan.tasks)
+    return tasks * config.env.copies_per_task, tasks * config.evaluation.copies_per_task
+
+
+def _replay_bytes(plan: Plan) -> int:
+    copies, capacity = plan.config.env.copies_per_task, plan.config.replay.capacity
+    sizes = plan.obs_size, plan.action_size
+    return ReplayBuffer.bytes_needed(len(plan.tasks), copies, capacity, *sizes)
+
+
+def _describe_network(plan: Plan, kind: Literal["dendritic", "mlp"]) -> str:
+    use = "this run" if kind == plan.network.kind else "for comparison"
+    asked = replace(plan.config.network, kind=kind)
+    sizes = len(plan.tasks), plan.obs_size, plan.action_size, plan.config.agent
+    network = matched_network(asked, *sizes)
+    actor, critic = count_agent(network, *sizes)
+    return (
+        f"{kind} ({use}): actor {_widths(network.actor_hidden)}, {actor:,} non-zero parameters; "
+        f"each critic {_widths(network.critic_hidden)}, {critic:,}"
+    )
+
+
+def _dense_parameters(plan: Plan) -> tuple[int, int]:
+    """Parameters of actor and one critic as they are stored, with the zeros."""
+    dense: NetworkConfig = replace(plan.network, weight_density=1.0, segment_density=1.0)
+    return count_agent(dense, len(plan.tasks), plan.obs_size, plan.action_size, plan.config.agent)
+
+
+def _widths(hidden: tuple[int, ...]) -> str:
+    return " x ".join(str(units) for units in hidden)

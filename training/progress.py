@@ -1,0 +1,87 @@
+"""How far a run has come."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from configs.errors import UsageError
+from configs.schema import Config
+
+Count = Annotated[int, Ge(0), Le(2**53)]
+
+
+@dataclass
+class Progress:
+    """How far the run has come. One vector step is one environment step in every environment."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+    env_steps: Count = 0
+    vector_steps: Count = 0
+    gradient_steps: Count = 0
+    episodes: Count = 0
+    lost_episodes: Count = 0
+    """Episodes that a faulty step ended; they count in no other figure."""
+    worker_restarts: Count = 0
+    """Simulator workers that were replaced, those of the evaluations not counted."""
+    last_log_env_steps: Count = 0
+    last_evaluation_env_steps: Count = 0
+    last_checkpoint_env_steps: Count = 0
+    best_success_rate: Annotated[float, Ge(-1), Le(1)] = -1.0
+    """Highest mean success of the evaluations during training; -1 before the first."""
+    elapsed_hours: Annotated[float, Ge(0), Le(10**6)] = 0.0
+    """Wall-clock until the last row of metrics, evaluations included, pauses not."""
+    metrics_bytes: Count = 0
+    """Length of metrics.csv, so that rows written after a checkpoint are dropped on resume."""
+
+    def is_due(self, what: str, interval: int) -> bool:
+        """Whether another multiple of `interval` environment steps has passed since the last `what`.
+
+        Args:
+            what: log, evaluation or checkpoint.
+            interval: in environment steps.
+        """
+        last: int = getattr(self, f"last_{what}_env_steps")
+        return self.env_steps // interval > last // interval
+
+    @property
+    def next_row_env_steps(self) -> int:
+        """Environment steps from which on no row of metrics has been written yet."""
+        written = self.env_steps in (self.last_log_env_steps, self.last_evaluation_env_steps)
+        return self.env_steps + written
+
+
+def updates_due(vector_steps: int, config: Config) -> int:
+    """Gradient steps that are to be done by the time of so many vector steps.
+
+    They begin after the random actions, and wait for the next multiple of
+    `training.update_interval_vector_steps`.
+    """
+    num_envs = len(config.env.task_names) * config.env.copies_per_task
+    training = config.training
+    at = vector_steps - vector_steps % training.update_interval_vector_steps
+    learning_steps = max(0, at - config.exploration.random_env_steps // num_envs)
+    return math.floor(learning_steps * training.updates_per_vector_step)
+
+
+_SCHEMA = TypeAdapter(Progress)
+
+
+def parse_progress(data: Any, source: str) -> Progress:
+    """The progress that a checkpoint holds; `source` names it in errors.
+
+    Raises:
+        UsageError: one is missing, unknown, of another type or out of range.
+    """
+    try:
+        return _SCHEMA.validate_json(json.dumps(data))  # strict JSON: no text for numbers
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = ".".join(map(str, problem["loc"])) or "all of them"
+        raise UsageError(f"{source}: progress: {name}: {problem['msg'].lower()}") from error

@@ -1,0 +1,146 @@
+"""Writes a run down: a row of metrics, an evaluation, a checkpoint, each when it is due."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from numpy.random import SeedSequence
+from tqdm import tqdm
+
+from envs import EpisodeResults, MetaWorldVectorEnv
+from training.checkpoints.resume import save_best, save_newest
+from training.evaluation import evaluate_policy, evaluation_metrics, format_evaluation
+from training.metrics.log import MetricsLog
+from training.metrics.rows import training_metrics
+from training.run_state import RunState
+from training.stop_signals import StopSignals
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Keeps metrics.csv, TensorBoard, the progress bar and the checkpoints of a run.
+
+    Args:
+        state: the run.
+        folder: of the run.
+        envs: the evaluation environments.
+        seed: of sampled actions in evaluations.
+        signals: ask a run to stop, also in the middle of an evaluation.
+        resumed: whether the state comes from a checkpoint.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        folder: Path,
+        envs: MetaWorldVectorEnv,
+        seed: SeedSequence,
+        signals: StopSignals,
+        resumed: bool,
+    ) -> None:
+        self.state, self.config, self.progress = state, state.plan.config, state.progress
+        self.folder, self.envs, self.seed, self.signals = folder, envs, seed, signals
+        progress = self.progress
+        written = (progress.next_row_env_steps, progress.metrics_bytes) if resumed else None
+        self.log = MetricsLog(folder, self.config, written)
+        progress.metrics_bytes = self.log.size
+        self.stopwatch = state.stopwatch
+        self.stopwatch.start(progress.elapsed_hours)
+        self._done_at_last_row = (progress.env_steps, progress.gradient_steps)
+        self._bar = tqdm(
+            total=self.config.total_env_steps,
+            initial=progress.env_steps,
+            unit="step",
+            disable=None,
+        )
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        self.log.close()
+
+    def record(self) -> None:
+        """Write what is due after the steps so far. A run that has finished saves in any case.
+
+        Raises:
+            StopRequested: a signal came during an evaluation.
+            NonFiniteError: nothing was learned since the last row.
+            OSError: metrics.csv, or the last checkpoint, can't be written.
+        """
+        progress = self.progress
+        self._bar.update(progress.env_steps - self._bar.n)
+        self._write_row()
+        finished = progress.env_steps >= self.config.total_env_steps
+        if finished or progress.is_due(
+            "checkpoint", self.config.recording.checkpoint_interval_env_steps
+        ):
+            progress.last_checkpoint_env_steps = progress.env_steps
+            self._save(save_newest, or_fail=finished)
+        if finished:
+            self._bar.close()
+
+    def evaluate(self, goals: int) -> EpisodeResults:
+        """Episodes on the first `goals` goals of each task, as evaluate.py runs them."""
+        evaluation = self.config.evaluation
+        with self.stopwatch.section("evaluate"):
+            return evaluate_policy(
+                self.state.agent.policy,
+                self.envs,
+                goals=goals,
+                episodes_per_goal=evaluation.episodes_per_goal,
+                actions=evaluation.actions,
+                seed=self.seed,
+                on_step=self.signals.check,
+            )
+
+    def _write_row(self) -> None:
+        """Write the row of metrics that is due, if any; print the table of an evaluation."""
+        row: dict[str, float] = {}
+        progress, evaluation, is_best = self.progress, self.config.evaluation, False
+        if progress.is_due("evaluation", evaluation.interval_env_steps):
+            results = self.evaluate(evaluation.goals)
+            row |= evaluation_metrics(results)
+            is_best = row["eval/success_rate"] > progress.best_success_rate
+            tqdm.write(f"{format_evaluation(results, progress.env_steps)}\n")
+            progress.last_evaluation_env_steps = progress.env_steps
+        if progress.is_due("log", self.config.recording.log_interval_env_steps):
+            row |= training_metrics(self.state) | self._time_since_last_row()
+            progress.last_log_env_steps = progress.env_steps
+        if row:
+            progress.elapsed_hours = self.stopwatch.elapsed_hours()
+            self.log.write(asdict(progress), row)
+            progress.metrics_bytes = self.log.size
+        if is_best and self._save(save_best):
+            progress.best_success_rate = row["eval/success_rate"]
+
+    def _time_since_last_row(self) -> dict[str, float]:
+        """Speeds, and where the wall-clock went."""
+        progress = self.progress
+        env_steps, gradient_steps = self._done_at_last_row
+        self._done_at_last_row = (progress.env_steps, progress.gradient_steps)
+        times = self.stopwatch.read(
+            progress.env_steps - env_steps, progress.gradient_steps - gradient_steps
+        )
+        speed = times["time/gradient_steps_per_second"]
+        self._bar.set_postfix_str(f"{speed:.1f} gradient steps/s")
+        return times
+
+    def _save(self, write: Callable[[RunState, Path], Path], or_fail: bool = False) -> bool:
+        """Write a checkpoint; where the disk does not take it, say so and go on."""
+        with self.stopwatch.section("checkpoint"):
+            try:
+                write(self.state, self.folder / "checkpoints")
+                return True
+            except OSError as error:
+                if or_fail:
+                    raise
+                logger.warning(
+                    "no checkpoint could be written (%s); trying again at the next interval", error
+                )
+                return False
