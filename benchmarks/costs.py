@@ -1,84 +1,66 @@
-"""What an update costs at least: FLOP and bytes from the configuration, rates from the machine."""
+"""What an update costs at least: FLOP of its matrix products, and the machine's rates."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Generator
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from agent.devices import resolve_precision
-from agent.sizing import matched_network
-from configs.schema import Config
-from envs import ACTION_SIZE, OBS_SIZE
+from agent.plan import resolve
+from agent.sac import SAC
+from benchmarks.random_batch import random_batch
+from configs import Config
 
-
-@dataclass(frozen=True)
-class Costs:
-    """Of one update."""
-
-    float32_flop: float
-    """Products of first layers and heads (and of all layers, without bfloat16)."""
-    bfloat16_flop: float
-    """Products between hidden layers."""
-    activation_bytes: float
-    """Reads and writes of hidden activations, if no pass is fused with another."""
-    parameter_bytes: float
-    """Reads and writes of weights, gradients, Adam's moments and target weights."""
-
-    def ceiling_ms(self, rates: Rates) -> float:
-        """Time of the products alone at the machine's measured rates [ms]."""
-        seconds = (
-            self.float32_flop / rates.float32_flops + self.bfloat16_flop / rates.bfloat16_flops
-        )
-        return 1e3 * seconds
+Flop = Mapping[torch.dtype, float]
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What this machine was measured to do."""
+class _ProductCounter(TorchDispatchMode):
+    """Counts the FLOP of matrix products as torch's `FlopCounterMode` does, but by dtype."""
 
-    float32_flops: float
-    bfloat16_flops: float
+    def __init__(self) -> None:
+        super().__init__()
+        self.flop: Counter[torch.dtype] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.flop[out.dtype] += count(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
-def update_costs(config: Config, device: torch.device) -> Costs:
-    """Count the matrix products and the memory traffic of `SAC.update`.
+def count_flop(config: Config, device: torch.device) -> Flop:
+    """FLOP of the products in one `SAC.update`, by dtype: it does one, without the compiler."""
+    config = replace(config, machine=replace(config.machine, compile="never"))
+    plan, generator = resolve(config, device), Generator().manual_seed(0)
+    agent, batch = SAC(plan, generator), random_batch(plan, generator)
+    with _ProductCounter() as counter:
+        agent.update(*batch)
+    return counter.flop
 
-    Products per layer, for n samples: the actor works forward for the next action, forward and backward
-    (weights, and inputs but for the first layer) for its loss. Each critic works forward as target,
-    forward and backward for its loss, forward and back to its inputs for the actor's.
+
+def ceiling_ms(flop: Flop, rates: Flop) -> float:
+    """Time of the products alone at the machine's rates [ms].
+
+    A dtype without a rate counts as float32: it is the frame of the observations, float64, less than
+    1 % of the products.
     """
-    agent, tasks, n = config.agent, len(config.env.tasks), config.replay.batch_size
-    network = matched_network(config.network, tasks, OBS_SIZE, ACTION_SIZE, agent)
-    context = tasks if network.kind == "mlp" else 0
-    values = 1 if agent.critic_loss == "mse" else agent.value_bins
-    sizes = {
-        "actor": (OBS_SIZE + context, *network.actor_hidden, 2 * ACTION_SIZE),
-        "critic": (OBS_SIZE + ACTION_SIZE + context, *network.critic_hidden, values),
-    }
-    low = resolve_precision(config.precision, device) == torch.bfloat16
-    flop = {torch.float32: 0.0, torch.bfloat16: 0.0}
-    activations = parameters = 0.0
-    for name, widths in sizes.items():
-        copies, forward, target = (1, 2, 0) if name == "actor" else (2, 3, 1)
-        for index, (inputs, outputs) in enumerate(pairwise(widths)):
-            products = forward + 1 + (index > 0) + (name == "critic")
-            hidden = 0 < index < len(widths) - 2
-            dtype = torch.bfloat16 if hidden and low else torch.float32
-            flop[dtype] += 2 * n * copies * products * inputs * outputs
-            # product, norm and gate, activation: each writes n x outputs, the next one reads it
-            activations += copies * (forward + 1 + (name == "critic")) * 6 * 4 * n * outputs
-            # read by every product; Adam reads 4 and writes 3; the targets' average reads 2, writes 1
-            parameters += copies * (products + 7 + 3 * target) * 4 * inputs * outputs
-    return Costs(flop[torch.float32], flop[torch.bfloat16], activations, parameters)
+    return 1e3 * sum(n / rates.get(dtype, rates[torch.float32]) for dtype, n in flop.items())
 
 
-def measure_rates(device: torch.device) -> Rates:
+def measure_rates(device: torch.device, dtypes: Collection[torch.dtype]) -> Flop:
     """FLOP/s of large matrix products on a device, with the current number of threads."""
     rates, size = {}, 1536 if device.type == "cpu" else 8192
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in dtypes:
         left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         seconds = []
         for _ in range(10):
@@ -87,7 +69,7 @@ def measure_rates(device: torch.device) -> Rates:
             wait_for(device)
             seconds.append(time.perf_counter() - start)
         rates[dtype] = 2 * size**3 / min(seconds)
-    return Rates(rates[torch.float32], rates[torch.bfloat16])
+    return rates
 
 
 def wait_for(device: torch.device) -> None:

@@ -13,10 +13,11 @@ from numpy.random import SeedSequence
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import Result, Spread, interleave, ratio
-from configs.schema import MT10_TASKS
-from envs import ACTION_SIZE, GoalLists, MT10VectorEnv, make_goal_lists
-from envs.goals import make_env
-from envs.worker_handle import usable_cores
+from configs import MT10
+from envs import ACTION_SIZE, GoalLists, MetaWorldVectorEnv, make_goal_lists
+from envs.simulator.reset_cache import set_goal
+from envs.simulator.simulator import make_environment
+from machine.cores import usable_cores
 
 HORIZON, COPIES = 500, 5
 IN_PROCESS, ASYNCHRONOUS = "in process, 10 environments", "AsyncVectorEnv, 10 environments"
@@ -25,7 +26,7 @@ IN_PROCESS, ASYNCHRONOUS = "in process, 10 environments", "AsyncVectorEnv, 10 en
 def benchmark_envs(quick: bool) -> Result:
     """Episodes of 500 steps with random actions and goals, resets included, everywhere."""
     rounds, env_steps = (7, 5_000) if quick else (15, 10_000)
-    goal_lists, cores = make_goal_lists(0), usable_cores()
+    goal_lists, cores = make_goal_lists(MT10, 0), usable_cores()
     counts = sorted({1, cores} | ({2} if cores > 2 else set()))
     with ExitStack() as stack:
         jobs = {
@@ -61,7 +62,7 @@ def _actions(shape: tuple[int, ...]) -> np.ndarray:
 
 def _in_process(goals: GoalLists, env_steps: int) -> Callable[[], float]:
     """The simplest thing: a loop over the ten environments, with one BLAS thread."""
-    envs = [make_env(task) for task in MT10_TASKS]
+    envs = [make_environment(task) for task in MT10]
     actions, rng, elapsed = _actions((10,)), np.random.default_rng(0), [HORIZON] * 10
 
     def run() -> float:
@@ -70,7 +71,7 @@ def _in_process(goals: GoalLists, env_steps: int) -> Callable[[], float]:
             for step in range(env_steps // 10):
                 for index, env in enumerate(envs):
                     if elapsed[index] == HORIZON:
-                        env.set_task(goals[MT10_TASKS[index]][rng.integers(50)])
+                        set_goal(env, goals[MT10[index]][rng.integers(50)])
                         env.reset()
                         elapsed[index] = 0
                     env.step(actions[step % 100, index])
@@ -100,8 +101,8 @@ def _ours(
     goals: GoalLists, copies: int, workers: int, env_steps: int, stack: ExitStack
 ) -> Callable[[], float]:
     envs = stack.enter_context(
-        MT10VectorEnv(
-            MT10_TASKS,
+        MetaWorldVectorEnv(
+            MT10,
             goals,
             copies=copies,
             horizon=HORIZON,

@@ -9,44 +9,54 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from benchmarks.measuring import Result, Spread, interleave, ratio
+from benchmarks.update import describe_precision
 from configs import UsageError
-from reporting.stopwatch import SECTIONS
+from machine.device import resolve_device
+from training.stopwatch import SECTIONS
 
 LOG_INTERVAL = 10_000
-PLAIN = ("--compile", "never", "--precision", "float32")
+FAST, PLAIN = "mt10", "mt10, eager float32"
+PLAIN_FLAGS = ("--machine.compile", "never", "--machine.precision", "float32")
+
+Times = dict[str, float]
+"""The `time/` columns of metrics.csv, medians over rows."""
 
 
-def benchmark_loop(quick: bool) -> Result:
+def benchmark_loop(quick: bool, precision: Literal["auto", "float32"]) -> Result:
     """The mt10 preset from a fresh start, as it is and with the plain update."""
-    rounds, rows = (2, 2) if quick else (4, 4)
+    rounds, rows = (2, 1) if quick else (4, 4)
+    fast_flags = ("--machine.precision", precision)
     with tempfile.TemporaryDirectory() as folder:
-        runs: dict[str, list[dict[str, float]]] = {"mt10": [], "mt10, eager float32": []}
+        runs: dict[str, list[Times]] = {FAST: [], PLAIN: []}
         jobs = {
             name: _training(Path(folder), flags, rows, runs[name])
-            for name, flags in zip(runs, ((), PLAIN), strict=True)
+            for name, flags in ((FAST, fast_flags), (PLAIN, PLAIN_FLAGS))
         }
         rates = interleave(jobs, rounds)
     result = Result(unit="gradient steps/s, 50 environment steps each, or fraction of wall-clock")
     result.measured = {name: Spread.of(values) for name, values in rates.items()}
-    measured = runs["mt10"][1:]  # the first is not measured: it compiles
+    measured = runs[FAST][1:]  # the first is not measured: it compiles
     for section in (*SECTIONS, "other"):
         fractions = [run[f"time/fraction_{section}"] for run in measured]
-        result.measured[f"mt10, {section}"] = Spread.of(fractions)
+        result.measured[f"{FAST}, {section}"] = Spread.of(fractions)
     overhead = [run["time/fraction_sample"] + run["time/fraction_other"] for run in measured]
     result.ratios = {
         "overhead_fraction": Spread.of(overhead),
-        "fast_over_plain": ratio(rates["mt10"], rates["mt10, eager float32"]),
+        "fast_over_plain": ratio(rates[FAST], rates[PLAIN]),
     }
+    device = resolve_device("auto")
+    result.notes[f"precision of {FAST}"] = describe_precision(precision, device)
     result.notes["overhead"] = "sampling and other: neither physics, nor acting, nor gradient steps"
     return result
 
 
 def _training(
-    folder: Path, flags: tuple[str, ...], rows: int, runs: list[dict[str, float]]
+    folder: Path, flags: tuple[str, ...], rows: int, runs: list[Times]
 ) -> Callable[[], float]:
-    """Train, and keep the medians over the rows after the random phase and the compilation."""
+    """A job that trains, and adds what it found to `runs`; it gives gradient steps/s."""
 
     def run() -> float:
         out = folder / f"run-{len(list(folder.iterdir()))}"
@@ -54,8 +64,8 @@ def _training(
         command = [
             *(sys.executable, "train_mt10.py", "--config", "mt10", "--out", out, *flags),
             *("--total-env-steps", LOG_INTERVAL * (2 + rows)),
-            *("--training.log-interval-env-steps", LOG_INTERVAL),
-            *("--training.checkpoint-interval-env-steps", never),
+            *("--recording.log-interval-env-steps", LOG_INTERVAL),
+            *("--recording.checkpoint-interval-env-steps", never),
             *("--evaluation.interval-env-steps", never),
             *("--evaluation.report-goals", 1, "--evaluation.goals", 1),
             *("--evaluation.horizon", 1),
@@ -64,15 +74,15 @@ def _training(
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise UsageError(f"train_mt10.py failed: {said[-1]}")
-        with (out / "metrics.csv").open() as file:
-            table = [row for row in csv.DictReader(file) if row["time/elapsed_hours"]][2:]
-        runs.append(
-            {
-                key: median(float(row[key]) for row in table)
-                for key in table[0]
-                if key.startswith("time/")
-            }
-        )
+        runs.append(read_times(out / "metrics.csv"))
         return runs[-1]["time/gradient_steps_per_second"]
 
     return run
+
+
+def read_times(metrics: Path) -> Times:
+    """Medians over the rows after the random phase and the compilation, the first two."""
+    with metrics.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["time/elapsed_hours"]][2:]
+    columns = [column for column in rows[0] if column.startswith("time/")]
+    return {column: median(float(row[column]) for row in rows) for column in columns}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,13 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from tabulate import tabulate
 
-from agent.checkpoint import package_versions
-from agent.devices import processor_name
-from envs.worker_handle import usable_cores
-from reporting.report import align_table
+from machine.cores import processor_name, usable_cores
+from training.checkpoints.folder import package_versions
 
 Name = TypeVar("Name", bound=Hashable)
+FEWEST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,24 @@ class Result:
 
 
 def _table(title: str, spreads: dict[str, Spread]) -> str:
-    lines = [f"| | {title} | n |", "|---|---|---|"]
-    return align_table(lines + [f"| {name} | {s} | {s.n} |" for name, s in spreads.items()])
+    rows = [(name, spread, spread.n) for name, spread in spreads.items()]
+    return tabulate(rows, ("", title, "n"), tablefmt="github", disable_numparse=True)
 
 
-def interleave(jobs: Mapping[Name, Callable[[], float]], rounds: int) -> dict[Name, list[float]]:
-    """Run every job once per round, in turn, after an unmeasured round; what each returned."""
+def interleave(
+    jobs: Mapping[Name, Callable[[], float]], rounds: int, limit_s: float = math.inf
+) -> dict[Name, list[float]]:
+    """Run every job once per round, in turn, after an unmeasured round; what each returned.
+
+    After `limit_s` no further round is begun, but three there are: a slow machine gets fewer.
+    """
+    start = time.monotonic()
     for job in jobs.values():
         job()
     measured: dict[Name, list[float]] = {name: [] for name in jobs}
-    for _ in range(rounds):
+    for done in range(rounds):
+        if done >= FEWEST_ROUNDS and time.monotonic() - start > limit_s:
+            break
         for name, job in jobs.items():
             measured[name].append(job())
     return measured

@@ -1,0 +1,91 @@
+"""A process of its own for each variant of the update.
+
+The compiler's guards look through all compiled versions of a function, so variants that share a
+process slow each other down.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.connection import Connection
+from statistics import median
+
+import torch
+from torch import Generator
+
+from agent.plan import resolve
+from agent.sac import SAC
+from benchmarks.costs import wait_for
+from benchmarks.naive import make_naive
+from benchmarks.random_batch import random_batch
+from benchmarks.variants import Variant
+from configs import UsageError
+from envs.workers.handle import children_skip_main
+from machine.cores import usable_cores
+from machine.device import configure_cpu
+
+
+class VariantProcess:
+    """Measures one variant. It starts and compiles at once, while others do the same.
+
+    Raises:
+        UsageError: from `wait` and `measure`, if the process died.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, variant), daemon=True)
+        with children_skip_main():
+            self._process.start()
+        theirs.close()
+
+    def wait(self) -> None:
+        """Return once its first update is done, compiled."""
+        self._receive()
+
+    def measure(self, updates: int) -> float:
+        """Median time of so many updates [ms]."""
+        self._pipe.send(updates)
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process: it stops when it finds no one at the other end of its pipe."""
+        self._pipe.close()
+        self._process.join()
+
+    def _receive(self) -> float:
+        try:
+            milliseconds: float = self._pipe.recv()
+        except EOFError:
+            raise UsageError(f"{self.variant}: its process died; out of memory?") from None
+        return milliseconds
+
+
+def _serve(pipe: Connection, variant: Variant) -> None:
+    """The process: so many updates when asked, and their median, until no one asks any more."""
+    if variant.kind == "naive":
+        torch.set_num_threads(usable_cores())
+    else:
+        configure_cpu(usable_cores())
+    plan, generator = resolve(variant.config()), Generator().manual_seed(0)
+    agent = SAC(plan, generator)
+    if variant.kind == "naive":
+        make_naive(agent)
+    batches = [random_batch(plan, generator) for _ in range(4)]
+    agent.update(*batches[0])
+    pipe.send(0.0)
+    while True:
+        try:
+            updates: int = pipe.recv()
+        except EOFError:
+            return
+        milliseconds = []
+        for index in range(updates):
+            start = time.perf_counter()
+            agent.update(*batches[index % len(batches)])
+            wait_for(plan.device)
+            milliseconds.append(1e3 * (time.perf_counter() - start))
+        pipe.send(median(milliseconds))
