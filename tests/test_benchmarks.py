@@ -11,36 +11,39 @@ import torch
 from conftest import ROOT, run_python
 from torch.utils.flop_counter import FlopCounterMode
 
+from agent.plan import resolve
 from agent.sac import SAC
-from benchmarks.costs import Costs, Rates, update_costs
+from benchmarks.costs import ceiling_ms, count_flop
+from benchmarks.loop import read_times
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
-from benchmarks.update import random_batch
+from benchmarks.random_batch import random_batch
+from benchmarks.update import describe_precision, ratios
+from benchmarks.variants import SIZES, Size, fast, variants
 from configs import Config, load_config
-from envs import ACTION_SIZE, OBS_SIZE
 
+CPU = torch.device("cpu")
 TASKS, SAMPLES = 3, 24
+UNITS = {"actor_hidden": (20, 24), "critic_hidden": (28, 16), "match_parameters": False}
 
 
-def small(preset: str = "mt10", **network: object) -> Config:
+def small(preset: str = "mt10", precision: str = "float32", **network: object) -> Config:
     base = load_config(preset)
-    sizes = {"actor_hidden": (20, 24), "critic_hidden": (28, 16), "match_parameters": False}
     return replace(
         base,
-        compile="never",
-        precision="float32",
-        env=replace(base.env, tasks=base.env.tasks[:TASKS]),
+        machine=replace(base.machine, compile="never", precision=precision),
+        env=replace(base.env, tasks=base.env.task_names[:TASKS]),
         replay=replace(base.replay, batch_size=SAMPLES, sampling="uniform"),
-        network=replace(base.network, **(sizes | network)),
+        network=replace(base.network, **(UNITS | network)),
     )
 
 
 def updated(config: Config, naive: bool = False) -> tuple[SAC, dict[str, torch.Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    agent = SAC(config, OBS_SIZE, ACTION_SIZE, torch.device("cpu"), generator)
+    plan, generator = resolve(config, CPU), torch.Generator().manual_seed(1)
+    agent = SAC(plan, generator)
     if naive:
         make_naive(agent)
-    return agent, agent.update(*random_batch(config, generator, torch.device("cpu")))
+    return agent, agent.update(*random_batch(plan, generator))
 
 
 @pytest.mark.parametrize("activation", ["k_winners", "relu"])
@@ -55,20 +58,89 @@ def test_the_naive_update_is_the_same_update(preset: str, activation: str) -> No
         assert close.float().mean() > 0.98
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_costs_count_the_products_that_torch_counts(precision: str) -> None:
-    config = replace(small(kind="mlp", activation="relu"), precision=precision)
-    config = replace(config, agent=replace(config.agent, observation_frame="world"))  # not counted
+def test_the_naive_update_computes_every_trunk_its_own_way() -> None:
+    ours, naive = updated(small())[0], updated(small(), naive=True)[0]
+    kinds = [type(network.trunk).__name__ for network in (naive.actor, naive.critic)]
+    assert kinds == ["NaiveTrunk", "NaiveTrunk"]
+    assert type(naive.target_critic.trunk).__name__ == "NaiveTrunk"
+    assert type(ours.actor.trunk).__name__ == "Trunk"
+
+
+@pytest.mark.parametrize("preset", ["mt10", "paper"])
+def test_as_many_products_are_counted_as_by_torch(preset: str) -> None:
+    config = small(preset)
     with FlopCounterMode(display=False) as counter:
         updated(config)
-    costs = update_costs(config, torch.device("cpu"))
-    assert costs.float32_flop + costs.bfloat16_flop == counter.get_total_flops()
-    assert (costs.bfloat16_flop > 0) == (precision == "bfloat16")
+    assert sum(count_flop(config, CPU).values()) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_of_an_mlp_by_hand(precision: str) -> None:
+    """The actor: forward for the next action; forward and backward, to the weights and to the inputs.
+    A critic: forward as target; forward and backward for its loss; forward and to its inputs for the
+    actor's. The first layers need no gradient of their inputs, but for the actor's loss.
+    """
+    config = small(precision=precision, kind="mlp", activation="relu")
+    frame = replace(config.normalization, observation_frame="world")  # a product of float64
+    flop = count_flop(replace(config, normalization=frame), CPU)
+    actor = 39 + TASKS, *UNITS["actor_hidden"], 8
+    critic = 39 + 4 + TASKS, *UNITS["critic_hidden"], config.agent.value_bins
+    first = 3 * actor[0] * actor[1] + 2 * 5 * critic[0] * critic[1]
+    hidden = 4 * actor[1] * actor[2] + 2 * 6 * critic[1] * critic[2]
+    head = 4 * actor[2] * actor[3] + 2 * 6 * critic[2] * critic[3]
+    factor = 2 * SAMPLES
+    if precision == "float32":
+        assert flop == {torch.float32: factor * (first + hidden + head)}
+    else:
+        assert flop == {torch.float32: factor * (first + head), torch.bfloat16: factor * hidden}
 
 
 def test_ceiling_by_hand() -> None:
-    costs = Costs(2e9, 6e9, activation_bytes=0, parameter_bytes=0)
-    assert costs.ceiling_ms(Rates(1e12, 3e12)) == pytest.approx(4.0)
+    flop = {torch.float32: 2e9, torch.bfloat16: 6e9, torch.float64: 1e9}
+    rates = {torch.float32: 1e12, torch.bfloat16: 3e12}
+    assert ceiling_ms(flop, rates) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
+def test_a_machine_without_bfloat16_is_not_asked_for_it(size: Size, quick: bool) -> None:
+    plain, low = (variants(size, quick, precision) for precision in ("float32", "bfloat16"))
+    assert {variant.precision for variant in plain} == {"float32"}
+    assert "bfloat16" in {variant.precision for variant in low}
+    for group in (plain, low):
+        assert len(group) == len(set(group)) == len({str(variant) for variant in group})
+    times = {variant: [1.0] for variant in plain}
+    names = ratios(size, "float32", times)
+    assert names.keys() == ratios(size, "bfloat16", {variant: [1.0] for variant in low}).keys()
+    assert names
+
+
+def test_a_variant_is_computed_as_its_name_says() -> None:
+    matched = resolve(fast(SIZES[0], "matched mlp", "float32").config(), CPU)
+    assert matched.precision == torch.float32
+    assert matched.network.actor_hidden > (256, 256)
+    wide = resolve(fast(SIZES[1], "dendrites k-winners", "bfloat16").config(), CPU)
+    assert wide.precision == torch.bfloat16
+    assert (wide.network.actor_hidden, wide.network.kind) == ((400, 400, 400), "dendritic")
+    naive = variants(SIZES[2], True, "float32")[0].config()
+    assert (naive.replay.sampling, naive.machine.compile) == ("uniform", "never")
+
+
+@pytest.mark.parametrize(
+    ("native", "choice", "said"),
+    [
+        (True, "auto", "bfloat16, which this machine multiplies natively"),
+        (False, "auto", "float32; bfloat16 is not native on this machine"),
+        (True, "float32", "float32, as asked for; auto is bfloat16 on this machine"),
+        (False, "float32", "float32, as asked for; auto is float32 too on this machine"),
+    ],
+)
+def test_the_precision_is_explained(
+    native: bool, choice: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert describe_precision(choice, CPU) == said
 
 
 def test_jobs_take_turns_and_ratios_are_within_rounds() -> None:
@@ -78,6 +150,13 @@ def test_jobs_take_turns_and_ratios_are_within_rounds() -> None:
     assert calls == list("ab" * 4)  # the first round is not measured
     assert measured == {"a": [3.0, 5.0, 7.0], "b": [4.0, 6.0, 8.0]}
     assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0], factor=0.5) == Spread(1.0, 0.75, 1.25, 3)
+
+
+def test_a_slow_machine_gets_fewer_rounds() -> None:
+    job = {"a": lambda: 0.0}
+    assert len(interleave(job, rounds=9, limit_s=0.0)["a"]) == 3
+    assert len(interleave(job, rounds=2, limit_s=0.0)["a"]) == 2
+    assert len(interleave(job, rounds=9)["a"]) == 9
 
 
 def test_json_has_ratios_machine_and_command(tmp_path: Path) -> None:
@@ -90,9 +169,20 @@ def test_json_has_ratios_machine_and_command(tmp_path: Path) -> None:
     assert "x_over_y" in result.table()
 
 
+def test_the_loop_is_read_after_its_first_two_rows() -> None:
+    times = read_times(ROOT / "docs/results/quick-seed0.csv")
+    assert all(name.startswith("time/") for name in times)
+    assert 0 < times["time/fraction_learn"] < 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("nonsense",), "nonsense"), (("envs", "--json", "no/such/folder/x.json"), "--json")],
+    [
+        (("nonsense",), "nonsense"),
+        (("envs", "--json", "no/such/folder/x.json"), "--json"),
+        (("envs", "--precision", "float32"), "--precision"),
+        (("update", "--precision", "bfloat16"), "--precision"),
+    ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], named: str) -> None:
     done = run_python("-m", "benchmarks", *arguments)
@@ -106,7 +196,7 @@ def test_committed_results_are_in_the_documentation() -> None:
     """Every ratio of docs/results/benchmark-*.json stands in docs/performance.md, as rounded there."""
     text = (ROOT / "docs/performance.md").read_text()
     results = sorted((ROOT / "docs/results").glob("benchmark-*.json"))
-    assert len(results) == 3
+    assert len(results) >= 3
     for path in results:
         for name, value in json.loads(path.read_text())["ratios"].items():
             assert any(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 
-from agent.compilation import Compiled
-from agent.diagnostics import network_statistics
+from agent.plan import resolve
 from agent.replay import Batch
 from agent.sac import SAC
 from configs import Config, load_config
+from dendrites import DendriticLayer
+from machine.compilation import Compiled
+from training.metrics.networks import network_statistics
 
 TASKS, PER_TASK, OBS, ACTION = 2, 12, 6, 4
 KINDS = ("k_winners", "relu", "mlp")
@@ -28,11 +31,12 @@ def small(kind: str = "k_winners", sampling: str = "balanced", **settings: str) 
     }
     return replace(
         base,
-        **({"compile": "never", "precision": "float32"} | settings),
-        env=replace(base.env, tasks=base.env.tasks[:TASKS]),
+        machine=replace(base.machine, **({"compile": "never", "precision": "float32"} | settings)),
+        env=replace(base.env, tasks=base.env.task_names[:TASKS]),
         replay=replace(base.replay, batch_size=TASKS * PER_TASK, sampling=sampling),
         network=replace(base.network, **network),
-        agent=replace(base.agent, observation_frame="world"),  # features without a meaning
+        # features without a meaning
+        normalization=replace(base.normalization, observation_frame="world"),
     )
 
 
@@ -44,7 +48,8 @@ def forget_compiled_functions() -> Iterator[None]:
 
 
 def make_agent(config: Config) -> SAC:
-    return SAC(config, OBS, ACTION, torch.device("cpu"), torch.Generator().manual_seed(0))
+    plan = replace(resolve(config, torch.device("cpu")), obs_size=OBS, action_size=ACTION)
+    return SAC(plan, torch.Generator().manual_seed(0))
 
 
 def make_batch(config: Config, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:
@@ -56,7 +61,7 @@ def make_batch(config: Config, generator: torch.Generator) -> tuple[Batch, torch
         reward=torch.rand(shape, generator=generator),
         next_obs=torch.randn(*shape, OBS, generator=generator),
         discount=0.99 * (torch.rand(shape, generator=generator) > 0.2),
-        rows=torch.arange(TASKS * PER_TASK) % TASKS if uniform else None,
+        task=torch.arange(TASKS * PER_TASK) % TASKS if uniform else None,
     )
     return batch, torch.randn(2, *shape, ACTION, generator=generator)
 
@@ -72,7 +77,7 @@ def objectives(config: Config) -> dict[str, list[torch.Tensor]]:
         ("actor", agent.actor_objective, (noise[1], temperature, weight)),
     ):
         parameters = list(getattr(agent, name).parameters())
-        compiled = Compiled(objective, config.compile)
+        compiled = Compiled(objective, config.machine.compile)
         loss, extra = compiled(batch, *arguments)
         gradients = torch.autograd.grad(loss, parameters)
         results[name] = [loss.detach(), extra, *gradients]
@@ -86,12 +91,52 @@ def relative_errors(fast: list[torch.Tensor], exact: list[torch.Tensor]) -> list
     ]
 
 
+class Notes:
+    """What the log says of compiling, from now on."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "machine")
+        self._caplog = caplog
+
+    def lines(self) -> list[str]:
+        records = self._caplog.records
+        return [one.getMessage() for one in records if one.name == "machine.compilation"]
+
+    def compiled(self) -> list[str]:
+        """Names of functions."""
+        return [line.split()[1] for line in self.lines() if line.startswith("compiled ")]
+
+
+@pytest.fixture
+def notes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """Of a process in which no compilation has failed before."""
+    monkeypatch.setattr(Compiled, "failed", False)
+    return Notes(caplog)
+
+
+def spread(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    y = torch.relu(x @ weight)
+    return (y - y.mean(dim=-1, keepdim=True)).square().mean(), y.detach()
+
+
+def test_a_small_function_is_compiled_once_and_gives_the_same(notes: Notes) -> None:
+    """The quick one; the objectives of the agent are below."""
+    x, weight = torch.randn(2, 4, 6), torch.randn(6, 5, requires_grad=True)
+    function = Compiled(spread, "auto")
+    for one in x:
+        found, expected = function(one, weight), spread(one, weight)
+        torch.testing.assert_close(found, expected)
+        gradients = [torch.autograd.grad(loss, [weight]) for loss, _ in (found, expected)]
+        torch.testing.assert_close(*gradients)
+    assert notes.compiled() == ["spread"]
+    assert not Compiled.failed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_objectives_agree_with_plain_ones(
-    kind: str, capsys: pytest.CaptureFixture
-) -> None:
+def test_compiled_objectives_agree_with_plain_ones(kind: str, notes: Notes) -> None:
     fast = objectives(small(kind, compile="auto"))
-    assert capsys.readouterr().err.count("compiled") == 2, "objectives of critic and actor"
+    assert notes.compiled() == ["critic_objective", "actor_objective"]
     exact = objectives(small(kind))
     for name, tensors in exact.items():
         for one, other in zip(fast[name], tensors, strict=True):
@@ -111,47 +156,58 @@ def test_bfloat16_agrees_with_float32_within_its_rounding(kind: str) -> None:
         assert max(errors) > 0, "computed in float32"
 
 
-def winners(mode: str, dtype: torch.dtype | None) -> torch.Tensor:
+def winners(compile: str, precision: str) -> torch.Tensor:
     """Which units of the actor's last hidden layer are active."""
-    trunk = make_agent(small()).actor.trunk
+    trunk = make_agent(small(precision=precision)).actor.trunk
     obs = torch.randn(TASKS, 200, OBS, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        return Compiled(lambda x: trunk(x, dtype=dtype), mode)(obs) != 0
+        return Compiled(trunk.forward, compile)(obs) != 0
 
 
+@pytest.mark.slow
 def test_the_fast_path_has_the_same_winners() -> None:
-    exact = winners("never", None)
+    exact = winners("never", "float32")
     assert exact.sum(-1).unique().tolist() == [8]  # a quarter of 32
-    assert (winners("auto", None) != exact).float().mean() < 1e-3
-    assert (winners("auto", torch.bfloat16) != exact).float().mean() < 0.01
+    assert (winners("auto", "float32") != exact).float().mean() < 1e-3
+    rounded = winners("never", "bfloat16")
+    assert 0 < (rounded != exact).float().mean() < 0.01
+    assert (winners("auto", "bfloat16") != exact).float().mean() < 0.01
 
 
 def test_the_first_layer_and_the_head_are_float32() -> None:
     """In bfloat16 a millimetre at 0.6 m is nothing."""
-    agent = make_agent(small(precision="bfloat16"))
-    hidden = agent.actor.trunk.layers[0]
-    context = agent.actor.trunk.context.unsqueeze(-2)
+    agent, exact = (make_agent(small(precision=name)) for name in ("bfloat16", "float32"))
     obs = torch.full((TASKS, PER_TASK, OBS), 0.6)
     obs[1:] += 0.001
-    seen = []
-    hidden.register_forward_hook(lambda *call: seen.append(call[-1]))
-    agent.actor(obs, dtype=torch.bfloat16)
-    assert torch.equal(seen[0], hidden(obs, context))
-    features = agent.actor.trunk(obs, dtype=torch.bfloat16)
-    mean, log_std = agent.actor(obs, dtype=torch.bfloat16)
-    assert torch.equal(torch.cat([mean, log_std], -1), agent.actor.head(features).clamp(-10))
+    seen: dict[str, list[torch.Tensor]] = {"rounded": [], "exact": []}
+    for name, trunk in (("rounded", agent.actor.trunk), ("exact", exact.actor.trunk)):
+        for layer in trunk.modules():
+            if isinstance(layer, DendriticLayer):
+                layer.linear.register_forward_hook(
+                    lambda *call, name=name: seen[name].append(call[-1])
+                )
+    features = agent.actor.trunk(obs)
+    exact.actor.trunk(obs)
+    assert torch.equal(seen["rounded"][0], seen["exact"][0])
+    assert not torch.equal(seen["rounded"][1], seen["exact"][1])
+    mean, log_std = agent.actor(obs)
+    by_hand = features @ exact.actor.head.weight.T + exact.actor.head.bias
+    expected_mean, expected_log_std = by_hand.chunk(2, dim=-1)
+    torch.testing.assert_close(mean, expected_mean, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(log_std, expected_log_std.clamp(-10, 2), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["balanced", "uniform"])
 def test_compiled_updates_agree_with_plain_ones(sampling: str) -> None:
     """Three updates: metrics to 1e-4; weights but for those whose gradient is rounding alone."""
-    agents, rows = [], []
+    agents, metrics = [], []
     for mode in ("auto", "never"):
         config = small(sampling=sampling, compile=mode)
         agent, generator = make_agent(config), torch.Generator().manual_seed(1)
-        rows.append([agent.update(*make_batch(config, generator)) for _ in range(3)])
+        metrics.append([agent.update(*make_batch(config, generator)) for _ in range(3)])
         agents.append(agent)
-    for one, other in zip(*rows, strict=True):
+    for one, other in zip(*metrics, strict=True):
         for key, value in one.items():
             torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-5, msg=key)
     fast, plain = (dict(agent.named_parameters()) for agent in agents)
@@ -161,6 +217,7 @@ def test_compiled_updates_agree_with_plain_ones(sampling: str) -> None:
         assert agree.float().mean() > 0.99, name
 
 
+@pytest.mark.slow
 def test_each_objective_is_compiled_once() -> None:
     config = small(compile="auto")
     agent, generator = make_agent(config), torch.Generator().manual_seed(1)
@@ -168,11 +225,12 @@ def test_each_objective_is_compiled_once() -> None:
     for _ in range(4):
         batch, noise = make_batch(config, generator)
         agent.update(batch, noise)
-        agent.act(batch.obs.numpy(), noise[0])
+        agent.policy.act(batch.obs.numpy(), noise[0])
         network_statistics(agent, batch)  # adds hooks to the layers, and takes them away
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2
 
 
+@pytest.mark.slow
 def test_two_fast_runs_are_equal_bit_for_bit() -> None:
     config = small(compile="auto", precision="bfloat16")
     agents = [make_agent(config) for _ in range(2)]
@@ -194,28 +252,37 @@ class _NoBackward(torch.autograd.Function):
         return grad * 2 if grad.sum().item() > 0 else grad * 3
 
 
-def test_a_backward_pass_that_cannot_be_compiled_runs_plainly(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Compiled, "failed", False)
+def test_a_backward_pass_that_cannot_be_compiled_runs_plainly(notes: Notes) -> None:
     x = torch.ones(3, requires_grad=True)
     y = Compiled(lambda x: _NoBackward.apply(x).sum(), "auto")(x)
-    assert capsys.readouterr().err.startswith("note: not compiled")
+    assert [line.split(",")[0] for line in notes.lines()] == ["not compiled"]
     (gradient,) = torch.autograd.grad(y, [x])
     assert gradient.tolist() == [2.0, 2.0, 2.0]
 
 
-def test_a_function_that_cannot_be_compiled_runs_plainly(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Compiled, "failed", False)
+def data_dependent(x: torch.Tensor) -> float:
+    return x.sum().item() if x.sum().item() > 0 else -1.0
 
-    def data_dependent(x: torch.Tensor) -> float:
-        return x.sum().item() if x.sum().item() > 0 else -1.0
 
+def test_a_function_that_cannot_be_compiled_runs_plainly(notes: Notes) -> None:
     function = Compiled(data_dependent, "auto")
     assert function(torch.ones(3)) == 3.0
     assert function(-torch.ones(3)) == -1.0
-    note = capsys.readouterr().err
-    assert note.startswith("note: not compiled")
+    (note,) = notes.lines()
+    assert note.startswith("not compiled, so slower (")
     assert len(note.splitlines()) == 1
+
+
+def test_after_one_failure_nothing_else_is_tried(notes: Notes) -> None:
+    Compiled(data_dependent, "auto")(torch.ones(3))
+    assert Compiled.failed
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert Compiled(torch.sin, "auto")(torch.zeros(2)).tolist() == [0, 0]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    assert len(notes.lines()) == 1
+
+
+def test_mode_never_does_not_try(notes: Notes) -> None:
+    assert Compiled(data_dependent, "never")(torch.ones(3)) == 3.0
+    assert notes.lines() == []
+    assert not Compiled.failed

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import (
+    ROOT,
+    TINY,
+    TINY_STEPS,
+    resume,
+    training_process,
+    wait_until,
+)
 
-from agent.checkpoint import newest_checkpoint
-from reliability.small_run import SMALL, command, differences, train
+from tests.stress.small_run import command, differences
+from training.checkpoints.folder import find_checkpoint, newest_checkpoint
 
 
 def in_own_mounts(script: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -32,17 +40,41 @@ can_mount = pytest.mark.skipif(
 )
 
 
+def test_files_that_cannot_grow_cost_no_checkpoint_and_no_row(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files: the system refuses the write, as if the disk was full."""
+    out, said = tmp_path / "run", tmp_path / "said"
+    settings = ("--recording.checkpoint-interval-env-steps", 200)
+    last = find_checkpoint(tiny_run) / "replay.safetensors"
+    limit = last.stat().st_size * 780 // TINY_STEPS  # not enough for step 800
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # the process inherits it
+    try:
+        with training_process(said, *TINY, *settings, "--out", out) as process:
+            process.join(120)
+            assert process.exitcode == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    text = said.read_text()
+    assert "warning: no checkpoint could be written" in text
+    assert "File too large" in text
+    assert f"then: python train_mt10.py --resume {out}" in text
+    assert "Traceback" not in text
+    assert find_checkpoint(out).name == "step_000000600"
+    assert not list((out / "checkpoints").glob(".writing-*"))
+    resume(out, "--recording.checkpoint-interval-env-steps", 250)
+    # the best checkpoint is of before, and holds the interval
+    assert [what for what in differences(tiny_run, out) if not what.startswith("best_")] == []
+
+
+@pytest.mark.slow
 @can_mount
-@pytest.mark.parametrize(
-    ("kilobytes", "env_steps", "has_checkpoint"), [(1700, 3600, True), (300, 1600, False)]
-)
+@pytest.mark.parametrize(("kilobytes", "has_checkpoint"), [(1040, True), (300, False)])
 def test_a_full_disk_costs_no_checkpoint_and_no_row(
-    tmp_path: Path, kilobytes: int, env_steps: int, has_checkpoint: bool
+    tiny_run: Path, tmp_path: Path, kilobytes: int, has_checkpoint: bool
 ) -> None:
     """Checkpoints grow with the replay buffer, until two do not fit side by side; or not even one."""
-    settings = [*SMALL, "--total-env-steps", env_steps, "--evaluation.interval-env-steps", 10**6]
-    whole = tmp_path / "whole"
-    train(*settings, "--out", whole)
     script = f"""
         mount -t tmpfs -o size={kilobytes}k tmpfs $1
         shift
@@ -56,7 +88,7 @@ def test_a_full_disk_costs_no_checkpoint_and_no_row(
     """
     disk = tmp_path / "small"
     disk.mkdir()
-    done = in_own_mounts(script, disk, *command(*settings, "--out", disk / "run"))
+    done = in_own_mounts(script, disk, *command(*TINY, "--out", disk / "run"))
     said = done.stdout + done.stderr
     assert "warning: no checkpoint could be written" in said
     assert "No space left on device" in said
@@ -67,35 +99,28 @@ def test_a_full_disk_costs_no_checkpoint_and_no_row(
     assert (newest_checkpoint(copy) is not None) == has_checkpoint
     assert not list((copy / "checkpoints").glob(".writing-*"))
     # with room again it goes on, and ends as if nothing had been
-    assert differences(whole, tmp_path / "small.mended") == []
+    assert differences(tiny_run, tmp_path / "small.mended") == []
 
 
 @can_mount
-def test_a_disk_that_has_become_read_only_is_named(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    train(*SMALL, "--total-env-steps", 700, "--out", out)
+def test_a_disk_that_has_become_read_only_is_named(copied_run: Path) -> None:
     script = 'mount --bind $1 $1 && mount -o remount,ro,bind $1 && shift && "$@"'
-    done = in_own_mounts(script, out, *command("--resume", out, "--total-env-steps", 1600))
+    going_on = command("--resume", copied_run, "--total-env-steps", 1600)
+    done = in_own_mounts(script, copied_run, *going_on)
     assert done.returncode == 2
     assert "Read-only file system; checkpoints that were complete are untouched" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_vanished_folder_ends_the_run_with_one_line(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    run = subprocess.Popen(
-        command(*SMALL, "--total-env-steps", 10**6, "--out", out),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not list(out.glob("checkpoints/step_*")):
-        assert run.poll() is None
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.rmtree(out, ignore_errors=True)
-    _, said = run.communicate(timeout=120)
-    assert run.returncode == 2
-    assert "No such file or directory" in said
-    assert "Traceback" not in said
+    out, said = tmp_path / "run", tmp_path / "said"
+    with training_process(said, *TINY, "--total-env-steps", 10**6, "--out", out) as process:
+        wait_until(lambda: bool(list(out.glob("checkpoints/step_*"))))
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+        process.join(120)
+        assert process.exitcode == 2
+    (error,) = [line for line in said.read_text().splitlines() if line.startswith("error:")]
+    assert "No such file or directory" in error
+    assert "Traceback" not in said.read_text()
     assert not out.exists()

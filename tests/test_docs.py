@@ -1,23 +1,29 @@
-"""The documents against the code: metric keys, commands, flags, links."""
+"""The documents against the code: metric keys, commands, flags, names, links."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from reporting.metric_keys import COUNTER_COLUMNS, PATTERNS
+from configs import Config
+from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
 
 README = ROOT / "README.md"
-COMMANDS = ("train_mt10.py", "evaluate.py")
+SCRIPTS = ("train_mt10.py", "evaluate.py")
+MODULES = ("benchmarks", "reporting.plots", "tests.stress")
+"""Run with `python -m`, and like the scripts with flags of their own."""
 _SKIPPED_FOLDERS = {"runs", "node_modules", "build", "dist"}
 _FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
@@ -36,6 +42,15 @@ def markdown_files() -> list[Path]:
         ]
         found += [here / name for name in names if name.endswith(".md")]
     return sorted(found)
+
+
+def name_of(path: Path) -> str:
+    """A file's name in the repository."""
+    return str(path.relative_to(ROOT))
+
+
+DOCUMENTS = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+"""What describes the code as it is; the changelog names what is gone, too."""
 
 
 def table_cells(path: Path, heading: str) -> list[str]:
@@ -88,23 +103,27 @@ def _words(line: str) -> list[str]:
         return []
 
 
-def script_of(command: list[str]) -> str | None:
-    """`train_mt10.py` of `python -u train_mt10.py --seed 1`; `None` for -m, -c and make."""
-    if command[0] == "make":
-        return None
-    for word in command[1:]:
-        if word in ("-m", "-c"):
-            return None
+def program_of(command: list[str]) -> tuple[str, ...]:
+    """What follows `python` up to the program's name: `(train_mt10.py,)`, `(-m, benchmarks)`, or nothing.
+
+    Nothing is for `python -c` and `make`.
+    """
+    words = command[1:] if command[0] != "make" else []
+    for index, word in enumerate(words):
+        if word == "-c":
+            return ()
+        if word == "-m":
+            return tuple(words[index : index + 2])
         if not word.startswith("-"):
-            return word
-    return None
+            return (word,)
+    return ()
 
 
 @cache
-def flags_in_help(script: str) -> frozenset[str]:
+def flags_in_help(program: tuple[str, ...]) -> frozenset[str]:
     """The flags that `--help` lists, in its own spelling."""
     done = subprocess.run(
-        [sys.executable, script, "--help"],
+        [sys.executable, *program, "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -122,6 +141,12 @@ def flags_in_help(script: str) -> frozenset[str]:
     return frozenset(flag for flag in flags if flag.startswith("--"))
 
 
+def all_flags() -> frozenset[str]:
+    """The flags of all command lines."""
+    programs = [(script,) for script in SCRIPTS] + [("-m", module) for module in MODULES]
+    return frozenset().union(*map(flags_in_help, programs))
+
+
 def make_targets() -> set[str]:
     """Targets of the Makefile."""
     rules = re.findall(
@@ -136,40 +161,226 @@ def unknown_flags(command: list[str], known: frozenset[str]) -> list[str]:
     return [flag for flag in given if "--" + flag[2:].replace("_", "-") not in known]
 
 
-@pytest.mark.parametrize("script", COMMANDS)
-def test_help_is_read_correctly(script: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (("train_mt10.py",), {"--config", "--resume", "--dry-run", "--seed", "--agent.actor-lr"}),
+        (("evaluate.py",), {"--help", "--goals", "--seed", "--actions", "--out"}),
+        (("-m", "benchmarks"), {"--quick", "--json", "--precision"}),
+        (("-m", "reporting.plots"), {"--out"}),
+        (("-m", "tests.stress"), {"--seed", "--json"}),
+    ],
+)
+def test_help_is_read_correctly(program: tuple[str, ...], expected: set[str]) -> None:
     """The checks below would pass on anything if this went wrong."""
-    known = flags_in_help(script)
-    expected = {
-        "train_mt10.py": {"--config", "--resume", "--dry-run", "--seed", "--agent.actor-lr"},
-        "evaluate.py": {"--help", "--goals", "--seed", "--actions", "--out"},
-    }
-    assert expected[script] <= known
-    good = ["python", script, "--seed", "1", "--out=x"]
-    assert unknown_flags(good, known) == []
-    assert unknown_flags([*good, "--sede", "1"], known) == ["--sede"]
+    known = flags_in_help(program)
+    assert expected <= known
+    flag = next(iter(expected - {"--dry-run"}))
+    assert unknown_flags(["python", *program, f"{flag}=x"], known) == []
+    assert unknown_flags(["python", *program, "--sede", "1"], known) == ["--sede"]
 
 
 def test_readme_shows_how_to_run_both_commands() -> None:
-    scripts = [script_of(command) for command in command_lines(README)]
-    assert set(COMMANDS) <= set(scripts)
+    programs = [program_of(command) for command in command_lines(README)]
+    assert {(script,) for script in SCRIPTS} <= set(programs)
 
 
-@pytest.mark.parametrize("path", markdown_files(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", markdown_files(), ids=name_of)
 def test_commands_name_existing_scripts_targets_and_flags(path: Path) -> None:
     for command in command_lines(path):
         line = " ".join(command)
-        script = script_of(command)
+        program = program_of(command)
         if command[0] == "make":
             targets = [word for word in command[1:] if not re.match(r"-|\w+=", word)]
             assert set(targets) <= make_targets(), line
-        elif script is not None:
-            assert (ROOT / script).is_file(), line
-            if script in COMMANDS:
-                assert unknown_flags(command, flags_in_help(script)) == [], line
-        elif "-m" in command:
-            module = command[command.index("-m") + 1]
-            assert find_spec(module.split(".")[0]) is not None, line
+        elif program[:1] == ("-m",):
+            assert runs_as_module(program[1]), line
+            if program[1] in MODULES:
+                assert unknown_flags(command, flags_in_help(program)) == [], line
+        elif program:
+            assert (ROOT / program[0]).is_file(), line
+            if program[0] in SCRIPTS:
+                assert unknown_flags(command, flags_in_help(program)) == [], line
+
+
+def runs_as_module(name: str) -> bool:
+    """Whether `python -m name` finds something to run."""
+    try:
+        spec = find_spec(name)
+        package = spec is not None and spec.submodule_search_locations is not None
+        return find_spec(f"{name}.__main__") is not None if package else spec is not None
+    except ModuleNotFoundError:
+        return False
+
+
+# Names in backticks. Prose may use any word there; what is checked looks like one of ours.
+
+_ROOMS = ("agent", "benchmarks", "configs", "dendrites", "docs", "envs", "machine", "reporting")
+_ROOMS += ("tests", "training")
+_OTHERS = ("gymnasium", "metaworld", "mujoco", "numpy", "torch")
+"""Libraries whose names, where they stand dotted in a document, should be right as well."""
+_DATA = {".csv", ".json", ".npz", ".safetensors", ".png", ".lock", ".txt"}
+_CODE = {".c", ".cfg", ".md", ".py", ".toml", ".yaml"}
+_ELSEWHERE = {"config.yaml", "report.md", "utils.py"}
+"""Files of a run, and the one that we do not have on purpose."""
+_DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?:\(.*\)|: .*| = .*)?")
+_PATH = re.compile(r"[\w*.-]+(?:/[\w*.-]+)*/?")
+
+
+def inline_code(path: Path) -> list[str]:
+    """What stands in single backticks, outside the code blocks."""
+    prose = _FENCE.sub("", path.read_text(encoding="utf-8"))
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]
+
+
+def wrong_path(code: str, folder: Path) -> bool:
+    """Whether this is the path of a file or folder of ours that is not there."""
+    if not _PATH.fullmatch(code) or code in _ELSEWHERE or Path(code).parts[:1] == ("runs",):
+        return False
+    if Path(code).suffix not in _CODE and (code.split("/")[0] not in _ROOMS or "/" not in code):
+        return False
+    if "/" not in code:
+        return code not in files_of_project()
+    pattern = re.sub(r"\b[A-Z]{2,}\b", "*", code.rstrip("/"))  # configs/NAME.yaml
+    return not any(next(here.glob(pattern), None) for here in (ROOT, folder))
+
+
+@cache
+def files_of_project() -> frozenset[str]:
+    """Names of the files at the top and in the rooms, without their folders."""
+    rooms = [file for room in _ROOMS for file in (ROOT / room).rglob("*")]
+    return frozenset(file.name for file in (*ROOT.iterdir(), *rooms))
+
+
+@cache
+def project_modules() -> dict[str, list[str]]:
+    """Full names of the project's modules and packages, by the last part."""
+    found: dict[str, list[str]] = {script[:-3]: [script[:-3]] for script in SCRIPTS}
+    for file in (file for room in _ROOMS for file in (ROOT / room).rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found.setdefault(parts[-1], []).append(".".join(parts))
+    return found
+
+
+@cache
+def project_classes() -> dict[str, list[type]]:
+    """The project's classes by name; those of the tests are left out."""
+    found: dict[str, list[type]] = {}
+    names = [name for names in project_modules().values() for name in names]
+    for name in names:
+        if name.split(".")[0] != "tests" and not name.endswith("__main__"):
+            for value in vars(import_module(name)).values():
+                if inspect.isclass(value) and value.__module__ == name:
+                    found.setdefault(value.__name__, []).append(value)
+    return found
+
+
+def has_member(holder: object, names: list[str]) -> bool:
+    """Whether `holder.a.b` is there; of a class also what its constructor sets, or declares."""
+    if not names:
+        return True
+    if hasattr(holder, names[0]):
+        return has_member(getattr(holder, names[0]), names[1:])
+    if not inspect.isclass(holder) or len(names) > 1:
+        return False
+    fields = {key for kind in holder.__mro__ for key in inspect.get_annotations(kind)}
+    set_on_self = rf"self\.{names[0]}\b.*="
+    return names[0] in fields or bool(re.search(set_on_self, inspect.getsource(holder)))
+
+
+def is_setting(names: list[str]) -> bool:
+    """Whether this is a key of a config: `replay.batch_size`."""
+    holder: object = Config()
+    for name in names:
+        if not dataclasses.is_dataclass(holder) or not hasattr(holder, name):
+            return False
+        holder = getattr(holder, name)
+    return True
+
+
+def resolves(names: list[str]) -> bool:
+    """Whether a dotted name means something: a setting, a member of a class or of a module."""
+    first, *rest = names
+    if first[0].isupper():
+        return any(has_member(kind, rest) for kind in project_classes().get(first, []))
+    candidates = project_modules().get(first, []) + [room for room in _ROOMS if room == first]
+    candidates += [library for library in _OTHERS if library == first]
+    return is_setting(names) or any(_in_module(name, rest) for name in candidates)
+
+
+def _in_module(name: str, rest: list[str]) -> bool:
+    """Whether a module, or a class in it, has these members; the first may be modules themselves.
+
+    The class is for `policy.act`: an object called as the module that defines its class.
+    """
+    module = import_module(name)
+    if rest and hasattr(module, "__path__") and find_spec(f"{name}.{rest[0]}"):
+        return _in_module(f"{name}.{rest[0]}", rest[1:])
+    classes = [kind for kinds in project_classes().values() for kind in kinds]
+    own = [kind for kind in classes if kind.__module__ == name]
+    return any(has_member(holder, rest) for holder in (module, *own))
+
+
+def wrong_name(code: str) -> bool:
+    """Whether this is `Class.member`, `module.member` or `section.setting` and there is no such thing."""
+    dotted = _DOTTED.fullmatch(code)
+    if dotted is None or Path(dotted[1]).suffix.lower() in _DATA | _CODE:
+        return False
+    names = dotted[1].split(".")
+    sections = [field.name for field in dataclasses.fields(Config)]
+    known = (*_ROOMS, *_OTHERS, *project_modules(), *sections)
+    return (names[0][0].isupper() or names[0] in known) and not resolves(names)
+
+
+def wrong_flags(code: str) -> list[str]:
+    """The flags in `--flag value` or `python program --flag` that no command line has."""
+    words = code.split()
+    if not words[0].startswith("--") and words[0] not in ("python", *SCRIPTS):
+        return []
+    return unknown_flags([word.rstrip(",;:") for word in words], all_flags())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_names_paths_and_flags_in_backticks_are_there(path: Path) -> None:
+    wrong = [
+        code
+        for code in inline_code(path)
+        if wrong_path(code, path.parent) or wrong_name(code) or wrong_flags(code)
+    ]
+    assert wrong == []
+
+
+def test_wrong_names_are_found() -> None:
+    """The check above would pass on anything if this went wrong."""
+    right = ("agent/sac.py", "configs/*.yaml", "docs/build/", "sac.py", "runs/RUN/config.yaml")
+    right += (
+        "report.json",
+        "eval/success_rate",
+        "paper.yaml",
+        "configs/NAME.yaml",
+        "docs/results.md",
+    )
+    assert not any(wrong_path(code, ROOT / "docs") for code in right)
+    wrong = ("agent/layers.py", "reliability/soak.py", "gone.py", "docs/gone/", "configs/*.toml")
+    assert all(wrong_path(code, ROOT / "docs") for code in wrong)
+    names = ("SAC.update", "SAC.update(batch, noise)", "Batch.task", "Plan.precision", "Step.done")
+    names += ("replay.sampling: uniform", "machine.precision", "agent.sac.SAC.update", "sac.SAC")
+    names += ("torch.compile", "DendriticLayer.linear", "metrics.csv", "x.y", "envs.vector")
+    names += ("policy.act", "agent.policy.act")
+    assert not any(wrong_name(code) for code in names)
+    names = ("SAC.sample_action", "Batch.rows", "HiddenLayer.gate", "replay.samplings: uniform")
+    names += (
+        "agent.layers",
+        "agent.sac.SACS",
+        "torch.compile_all",
+        "sac.Sac",
+        "training.precision",
+    )
+    assert all(wrong_name(code) for code in names)
+    assert wrong_flags("--machine.device cuda --quick") == []
+    assert wrong_flags("pip install --upgrade pip") == []
+    assert wrong_flags("--precision float32 --devise") == ["--devise"]
 
 
 def relative_links(path: Path) -> list[str]:
@@ -182,7 +393,7 @@ def relative_links(path: Path) -> list[str]:
     return [target for target in targets if target and not re.match(r"[a-z][a-z+.-]*:", target)]
 
 
-@pytest.mark.parametrize("path", markdown_files(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", markdown_files(), ids=name_of)
 def test_relative_links_lead_to_files(path: Path) -> None:
     missing = [target for target in relative_links(path) if not (path.parent / target).exists()]
     assert missing == []

@@ -1,5 +1,7 @@
 """Correlated exploration noise and held actions against their definitions."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,22 @@ def test_restored_holds_go_on_alike():
     assert np.array_equal(played(original, 40, seed=8), played(restored, 40, seed=8))
     with pytest.raises(ValueError, match="'steps_left' is int64"):
         restored.load_state_dict(HeldActions((2, 4, 2), 0.1, 20).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("steps_left", -1, "'steps_left' is not within 0 and 20"),
+        ("steps_left", 21, "'steps_left' is not within 0 and 20"),
+        ("value", 1.5, "'value' is not within -1 and 1"),
+        ("value", float("nan"), "'value' is not"),
+    ],
+)
+def test_load_refuses_holds_that_cannot_be(name, value, fault):
+    held = HeldActions(SHAPE, 0.1, 20)
+    state = {key: array.copy() for key, array in held.state_dict().items()}
+    state[name][1, 2, 0] = value
+    with pytest.raises(ValueError, match=fault):
+        held.load_state_dict(state)
+    assert not held.state_dict()["value"].any()
+    assert not held.state_dict()["steps_left"].any()

@@ -1,4 +1,4 @@
-"""Files of strangers: each of these once did harm or gave a traceback; `reliability/fuzz.py` looks for more."""
+"""Files of strangers: each of these once did harm or gave a traceback; `tests/stress/fuzz.py` looks for more."""
 
 from __future__ import annotations
 
@@ -11,41 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_python, train
+from conftest import ROOT, TINY_STEPS, refused
 
-from agent.checkpoint import find_checkpoint
-from agent.checksums import refuse_links, write_checksums
+import evaluate
+import train_mt10
 from agent.exploration import HeldActions
-from agent.saved_state import restore
-from agent.seeding import seed_streams
-from agent.training_state import TrainingState
-from configs import UsageError, exit_on_usage_error, load_config
+from agent.plan import resolve
+from configs import UsageError, exit_on_error, load_config
 from envs import make_goal_lists, training_envs
 from evaluate import compare_with_history
-from reporting.metrics_log import MetricsLog
 from reporting.plots import plot, read_curves
 from reporting.report import read_report
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    intervals = (
-        "--training.checkpoint-interval-env-steps",
-        500,
-        "--training.log-interval-env-steps",
-        300,
-    )
-    train(out, "--total-env-steps", 700, *intervals)
-    return out
-
-
-def refused(*command: object) -> str:
-    """What a command says that ends with exit code 2 and one line."""
-    done = run_python(*command)
-    assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    return done.stderr
+from training import export
+from training.checkpoints.checksums import refuse_links, write_checksums
+from training.checkpoints.folder import find_checkpoint
+from training.checkpoints.resume import restore
+from training.metrics.log import MetricsLog
+from training.run_state import RunState
+from training.streams import seed_streams
 
 
 @pytest.mark.parametrize(
@@ -77,7 +60,7 @@ def test_an_error_has_no_escape_sequences_and_an_end(capsys: pytest.CaptureFixtu
         raise UsageError("file\x1b[31m\x07\nsecond line" + "x" * 10_000)
 
     with pytest.raises(SystemExit) as left:
-        exit_on_usage_error(fail)
+        exit_on_error(fail)
     assert left.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("error: file?[31m? second linexxx")
@@ -86,67 +69,79 @@ def test_an_error_has_no_escape_sequences_and_an_end(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("name", [".lock", ".config.yaml", "metrics.csv", "report.json"])
 def test_a_link_in_a_run_folder_is_not_written_through(
-    run: Path, tmp_path: Path, name: str
+    copied_run: Path, tmp_path: Path, name: str
 ) -> None:
-    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
-    shutil.copytree(run, theirs)
+    theirs, mine = copied_run, tmp_path / "mine"
     mine.write_text("precious")
     (theirs / name).unlink(missing_ok=True)
     (theirs / name).symlink_to(mine)
-    said = refused("train_mt10.py", "--resume", theirs, "--total-env-steps", 900)
+    said = refused(train_mt10.main, "--resume", theirs, "--total-env-steps", 900)
     assert f"{theirs}/{name}: a link or pipe" in said
     assert mine.read_text() == "precious"
 
 
 def test_a_link_in_the_place_of_the_evaluation_is_not_written_through(
-    run: Path, tmp_path: Path
+    copied_run: Path, tmp_path: Path
 ) -> None:
-    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
-    shutil.copytree(run, theirs)
+    theirs, mine = copied_run, tmp_path / "mine"
     mine.mkdir()
     (theirs / "evaluation").symlink_to(mine)
-    assert "evaluation: a link or pipe" in refused("evaluate.py", theirs, "--goals", 1)
+    assert "evaluation: a link or pipe" in refused(evaluate.main, theirs, "--goals", 1)
     assert not list(mine.iterdir())
 
 
-def test_a_run_that_has_lost_its_checkpoint_is_not_started_over(run: Path, tmp_path: Path) -> None:
+def test_a_run_that_has_lost_its_checkpoint_is_not_started_over(
+    tiny_run: Path, tmp_path: Path
+) -> None:
     lost = tmp_path / "lost"
-    shutil.copytree(run, lost, ignore=shutil.ignore_patterns("step_*"))
+    shutil.copytree(tiny_run, lost, ignore=shutil.ignore_patterns("step_*"))
     rows = (lost / "metrics.csv").read_bytes()
-    said = refused("train_mt10.py", "--resume", lost)
+    said = refused(train_mt10.main, "--resume", lost)
     assert "its checkpoint is missing or not whole" in said
     assert (lost / "metrics.csv").read_bytes() == rows
 
 
 @pytest.fixture(scope="module")
-def state(run: Path) -> Iterator[TrainingState]:
+def state(tiny_run: Path) -> Iterator[RunState]:
     """The live objects of that run, for checkpoints to be loaded into."""
-    config = load_config(str(run / "config.yaml"))
-    streams, goal_lists = seed_streams(config.seed), make_goal_lists(config.seed)
-    with training_envs(config, goal_lists, streams["environments"], 1) as envs:
-        yield TrainingState.fresh(config, torch.device("cpu"), envs)
+    config = load_config(str(tiny_run / "config.yaml"))
+    plan, streams = resolve(config, torch.device("cpu")), seed_streams(config.seed)
+    goals = make_goal_lists(plan.tasks, config.seed)
+    with training_envs(config, goals, streams["environments"], 1) as envs:
+        yield RunState.fresh(plan, envs, streams)
 
 
 @pytest.mark.parametrize(
     ("section", "key", "value", "says"),
     [
-        ("counters", "gradient_steps", 2**60, "counters: gradient_steps"),
-        ("counters", "gradient_steps", 0, "'gradient_steps' is not what was due"),
-        ("counters", "last_log_env_steps", 10**9, "'last_log_env_steps' is beyond"),
-        ("counters", "last_checkpoint_env_steps", 701, "'last_checkpoint_env_steps' is beyond"),
+        ("progress", "gradient_steps", 2**60, "progress: gradient_steps"),
+        ("progress", "gradient_steps", 0, "'gradient_steps' is not what was due"),
+        ("progress", "last_log_env_steps", 10**9, "'last_log_env_steps' is beyond"),
+        (
+            "progress",
+            "last_checkpoint_env_steps",
+            TINY_STEPS + 1,
+            "'last_checkpoint_env_steps' is beyond",
+        ),
         ("versions", "mujoco", "\x1b]0;owned", "'versions' is not as this version writes it"),
-        ("counters", "vector_steps", 3, "'env_steps' and 'vector_steps' do not agree"),
-        ("counters", "env_steps", -1, "counters: env_steps"),
-        ("counters", "elapsed_hours", 1e300, "counters: elapsed_hours"),
+        ("progress", "vector_steps", 3, "'env_steps' and 'vector_steps' do not agree"),
+        ("progress", "env_steps", -1, "progress: env_steps"),
+        ("progress", "elapsed_hours", 1e300, "progress: elapsed_hours"),
         ("config", "seed", 1, "'seed' is another one than in config.yaml"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_of_this_run_is_refused(
-    run: Path, state: TrainingState, tmp_path: Path, section: str, key: str, value: float, says: str
+    tiny_run: Path,
+    state: RunState,
+    tmp_path: Path,
+    section: str,
+    key: str,
+    value: float,
+    says: str,
 ) -> None:
     """Also with checksums that fit: they find damage, not intent."""
     checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(find_checkpoint(run), checkpoint)
+    shutil.copytree(find_checkpoint(tiny_run), checkpoint)
     restore(state, checkpoint)
     document = json.loads((checkpoint / "state.json").read_text())
     document[section][key] = value
@@ -158,19 +153,19 @@ def test_a_checkpoint_that_cannot_be_of_this_run_is_refused(
 
 
 def test_metrics_that_are_not_those_of_the_checkpoint_are_refused(
-    run: Path, state: TrainingState, tmp_path: Path
+    tiny_run: Path, state: RunState, tmp_path: Path
 ) -> None:
     def refused_at(size: int) -> None:
         before = path.read_bytes() if path.is_file() else b""
         with pytest.raises(
             UsageError, match=r"metrics\.csv: missing, shorter .* or with other columns"
         ):
-            MetricsLog(tmp_path, state.config, resume_at=(700, size))
+            MetricsLog(tmp_path, state.plan.config, resume_at=(TINY_STEPS, size))
         assert (path.read_bytes() if path.is_file() else b"") == before
 
     path = tmp_path / "metrics.csv"
     refused_at(10_000)  # there is none
-    good = (run / "metrics.csv").read_bytes()
+    good = (tiny_run / "metrics.csv").read_bytes()
     path.write_bytes(good)
     refused_at(len(good) + 1)
     refused_at(40)  # in the middle of the header
@@ -181,38 +176,37 @@ def test_metrics_that_are_not_those_of_the_checkpoint_are_refused(
     refused_at(len(good))
 
 
-def test_a_network_that_is_not_in_the_file_is_not_built(run: Path, tmp_path: Path) -> None:
+def test_a_network_that_is_not_in_the_file_is_not_built(tiny_run: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
-    shutil.copytree(find_checkpoint(run), theirs)
+    shutil.copytree(find_checkpoint(tiny_run), theirs)
     state = json.loads((theirs / "state.json").read_text())
     state["config"]["network"] |= {"actor_hidden": [30_000, 30_000]}
     (theirs / "state.json").write_text(json.dumps(state))
     write_checksums(theirs, ["state.json", "agent.safetensors"])
-    assert "its config is of a larger network" in refused("evaluate.py", theirs)
+    assert "its config is of a larger network" in refused(evaluate.main, theirs)
 
 
-def test_long_names_of_settings_do_not_multiply(run: Path, tmp_path: Path) -> None:
+def test_long_names_of_settings_do_not_multiply(tiny_run: Path, tmp_path: Path) -> None:
     """A name that is copied for each of the settings beneath it would take 36 GB."""
     theirs = tmp_path / "theirs"
-    shutil.copytree(find_checkpoint(run), theirs)
+    shutil.copytree(find_checkpoint(tiny_run), theirs)
     state = json.loads((theirs / "state.json").read_text())
     state["config"]["x" * 600_000] = {str(i): 0 for i in range(60_000)}
     (theirs / "state.json").write_text(json.dumps(state))
     write_checksums(theirs, ["state.json", "agent.safetensors"])
-    assert "x' is unknown; it was made by another version" in refused("evaluate.py", theirs)
+    assert "x' is unknown; it was made by another version" in refused(evaluate.main, theirs)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "checkpoints"])
 def test_what_a_link_leads_to_is_not_exported_or_evaluated(
-    run: Path, tmp_path: Path, name: str
+    copied_run: Path, tmp_path: Path, name: str
 ) -> None:
-    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
-    shutil.copytree(run, theirs)
+    theirs, mine = copied_run, tmp_path / "mine"
     (theirs / name).rename(mine)
     (theirs / name).symlink_to(mine)
     out = tmp_path / "out"
-    assert f"{name}: a link or pipe" in refused("-m", "agent.export", theirs, "--out", out)
-    assert f"{name}: a link or pipe" in refused("evaluate.py", theirs, "--goals", 1, "--out", out)
+    assert f"{name}: a link or pipe" in refused(export.main, theirs, "--out", out)
+    assert f"{name}: a link or pipe" in refused(evaluate.main, theirs, "--goals", 1, "--out", out)
     assert not out.exists()
 
 

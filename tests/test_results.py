@@ -1,5 +1,7 @@
 """The documents' tables and figures against the files they are made from."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,42 +10,55 @@ import pytest
 import torch
 from conftest import ROOT
 
-from agent.observations import ObservationScale, observation_frame
+from agent.observations import ObservationNormalizer
+from agent.plan import resolve
 from agent.sac import SAC
-from agent.seeding import seed_streams, torch_generator
-from configs import MT10_TASKS, load_config
-from envs import ACTION_SIZE, OBS_SIZE, GoalLists, MT10VectorEnv
-from reporting import comparison, results
-from reporting.figures import draw_comparison, draw_on_published, draw_soak
-from reporting.runs import Run
+from configs import MT10, MT50, UsageError, load_config
+from docs.build import comparison, run_tables
+from docs.build.__main__ import DOCUMENTS, make_tables
+from docs.build.figures import draw_comparison, draw_on_published, draw_soak
+from docs.build.markdown import insert_tables
+from docs.build.published import read_published, read_published_tasks
+from docs.build.reliability import read_soak
+from docs.build.runs import Run, run_names
+from envs import ACTION_SIZE, OBS_SIZE, GoalLists, MetaWorldVectorEnv
+from reporting import plots
+from reporting.plots import plot, read_curves
+from training.streams import seed_streams, torch_generator
 
 
-@pytest.mark.parametrize("name", results.DOCUMENTS)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_tables_in_the_documents_are_those_of_the_files(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- table " in text
-    assert results.insert_tables(text, results.make_tables()) == text, "run `make results`"
+    assert insert_tables(text, make_tables()) == text, "run `python -m docs.build`"
+
+
+def test_every_run_with_a_report_is_found() -> None:
+    names = run_names()
+    assert {"mt10", "mlp", "quick"} <= set(names)
+    assert "paper_start" not in names  # it never came to a report
 
 
 def test_an_unknown_table_is_an_error() -> None:
     with pytest.raises(KeyError, match="nonsense"):
-        results.insert_tables("<!-- table nonsense -->\n<!-- end -->", {"other": ""})
+        insert_tables("<!-- table nonsense -->\n<!-- end -->", {"other": ""})
 
 
 def test_the_published_figures_are_those_of_the_publication() -> None:
     # Iyer et al. 2022: 87.5 % (sd 7.1) and 76.6 % over ten runs, from the last ten evaluations
-    curves = results.read_published()
+    curves = read_published()
     for network, mean in (("active_dendrites", 0.875), ("mlp", 0.766)):
         steps, success = curves[network]
         assert success.shape == (10, 300)
         assert steps[-1] == pytest.approx(15e6, rel=0.01)
         assert success[:, -10:].mean() == pytest.approx(mean, abs=0.005)
-        by_task = results.read_published_tasks()[network]
+        by_task = read_published_tasks()[network]
         assert np.mean(list(by_task.values())) == pytest.approx(mean, abs=0.005)
 
 
 def test_brcs_curve_counts_the_steps_of_all_ten_tasks() -> None:
-    steps, success = results.read_published()["brc"]
+    steps, success = read_published()["brc"]
     assert success.shape == (5, 20)
     by_step = dict(zip(steps.tolist(), success.mean(axis=0), strict=True))
     assert by_step[1_000_000] == pytest.approx(0.702)  # five seeds: 67, 66, 78, 55 and 85 %
@@ -54,21 +69,35 @@ def test_a_tuning_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     rows = ["a,0,100,10,0.1", "a,0,200,20,0.3", "a,0,300,30,0.5", "b,0,100,10,0.9"]
     header = "change,seed,env_steps,gradient_steps,train_success_rate"
     (tmp_path / "short.csv").write_text("\n".join([header, *rows]) + "\n")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    table = results.tuning_table("short", "gradient_steps", (10, 30), window=20)
+    monkeypatch.setattr(run_tables, "RESULTS", tmp_path)
+    table = run_tables.tuning_table("short", "gradient_steps", (10, 30), window=20)
     first, *others = cells(table)
     assert first == ["change", "10", "30"]
     assert others == [["a", "10%", "40%"], ["b", "90%", ""]]  # 40: mean of the rows at 20 and 30
 
 
-def make_run(seed: int, hours: float, on_the_way: float, final: float, dead: float) -> Run:
-    tasks = {task: {"success_rate": final} for task in MT10_TASKS}
+def make_run(
+    seed: int,
+    hours: float = 1.0,
+    on_the_way: float = 0.4,
+    final: float = 0.5,
+    dead: float = 0.0,
+    names: tuple[str, ...] = MT10,
+) -> Run:
+    interval = final - 0.1, final + 0.1
+    tasks = {task: {"success_rate": final} for task in names}
     return Run(
         seed=seed,
         env_steps=np.array([100, 200]),
         hours=np.array([hours / 2, hours]),
         success=np.array([on_the_way - 0.1, on_the_way + 0.1]),
-        report={"mean_success_rate": final, "tasks": tasks},
+        report={
+            "mean_success_rate": final,
+            "mean_success_rate_ci95": interval,
+            "env_steps_trained": 200,
+            "goals": 50,
+            "tasks": tasks,
+        },
         gradient_steps=10,
         dead_units=dead,
     )
@@ -85,24 +114,37 @@ def test_a_comparison_by_hand() -> None:
         "k_winners": [make_run(seed, 1.0, 0.4, 0.5, 0.01) for seed in (1, 2, 3)],
         "mlp": [make_run(seed, 2.0, 0.4, 0.3 + 0.1 * seed, 0.25) for seed in (1, 2, 3)],
     }
-    _, own, other = cells(comparison.comparison_table(runs))
+    _, own, other = cells(comparison.success_table(runs))
     assert own == ["dendrites, k-winners", "50.0% (50.0 to 50.0)", "", "40.0% (40.0 to 40.0)", ""]
     half = 100 * 4.303 * 0.1 / np.sqrt(3)
     assert other[1] == f"50.0% ({50 - half:.1f} to {50 + half:.1f})"
     assert other[2] == f"+0.0 ({-half:+.1f} to {half:+.1f})"
     assert other[4] == "+0.0 (+0.0 to +0.0)"
 
-    header, own, other = cells(comparison.comparison_costs_table(runs))
+    header, own, other = cells(comparison.costs_table(runs))
     assert header[2].startswith("success after 1.00 h")  # when the fastest run was done
     assert own[1:] == ["1.00", "50.0% (50.0 to 50.0)", "", "1.0%"]
     assert other[1:3] == ["2.00", "30.0% (30.0 to 30.0)"]  # half way, the first of its evaluations
     assert other[3] == "-20.0 (-20.0 to -20.0)"
     assert other[4] == "25.0%"
 
-    assert cells(comparison.comparison_tasks_table(runs))[1] == [
+    assert cells(comparison.tasks_table(runs))[1] == [
         "reach",
         "50% (50, 50, 50)",
         "50% (40, 50, 60)",
+    ]
+
+
+def test_tables_of_one_run_on_fifty_tasks() -> None:
+    """Names come from the report; published figures stand where there are any, on MT10's tasks."""
+    run = make_run(0, names=MT50)
+    rows = {row[0]: row[1:] for row in cells(run_tables.tasks_table([run]))[1:]}
+    assert list(rows) == [task.removesuffix("-v3") for task in MT50]
+    assert rows["assembly"] == ["50%", "", ""]
+    published = read_published_tasks()["mlp"]["reach"]
+    assert rows["reach"][2] == f"{published:.0%}"
+    assert cells(run_tables.runs_table([run]))[1:] == [
+        ["0", "200", "10", "1.00", "50.0%", "40.0% - 60.0%"]
     ]
 
 
@@ -115,9 +157,19 @@ def test_the_committed_comparison_is_between_equals() -> None:
             assert all(task["episodes"] == 50 for task in run.report["tasks"].values())
 
 
+def observed(goal_lists: GoalLists, steps: int = 60) -> np.ndarray:
+    """What random actions see in MT10, `[T, n, 39]`."""
+    random, seed = np.random.default_rng(0), seed_streams(6)["environments"]
+    with MetaWorldVectorEnv(MT10, goal_lists, copies=2, seed=seed) as envs:
+        seen = [envs.reset()]
+        for _ in range(steps):
+            envs.step_async(random.uniform(-1, 1, (len(MT10), 2, ACTION_SIZE)).astype(np.float32))
+            seen.append(envs.step_wait().obs)
+    return np.concatenate(seen, axis=1)
+
+
 def test_the_compared_networks_start_as_the_document_says(goal_lists: GoalLists) -> None:
     """Spread of the untrained policies' means and standard deviations, as docs/results.md has them."""
-    random, device = np.random.default_rng(0), torch.device("cpu")
     mt10, mlp = load_config("mt10"), load_config("mlp")
     configs = {
         (0.42, 1.0): mt10,
@@ -125,43 +177,94 @@ def test_the_compared_networks_start_as_the_document_says(goal_lists: GoalLists)
         (0.45, 1.1): replace(mt10, network=replace(mt10.network, gating="gate_table")),
         (0.42, 0.9): mlp,
     }
-    tasks, frame = len(MT10_TASKS), observation_frame(mt10.agent.observation_frame, OBS_SIZE)
-    scale = ObservationScale(tasks, OBS_SIZE, frame)
-    seed = seed_streams(6)["environments"]
-    with MT10VectorEnv(MT10_TASKS, goal_lists, copies=5, seed=seed) as envs:
-        seen = [envs.reset()]
-        for _ in range(60):
-            envs.step_async(random.uniform(-1, 1, (tasks, 5, ACTION_SIZE)).astype(np.float32))
-            seen.append(envs.step_wait().obs)
-            scale.observe(seen[-1])
-    obs = np.concatenate(seen, axis=1)  # [T, n, 39]
+    obs = observed(goal_lists)
+    scale = ObservationNormalizer(mt10.normalization, len(MT10), OBS_SIZE)
+    scale.observe(obs, np.ones(obs.shape[:2], bool))
     for expected, config in configs.items():
         spreads = []
         for run_seed in (6, 7, 8):
             weights = torch_generator(seed_streams(run_seed)["weights"])
-            agent = SAC(config, OBS_SIZE, ACTION_SIZE, device, weights)
-            agent.set_observation_scale(scale)
-            mean = np.arctanh(agent.act(obs, None))
-            one_up = np.arctanh(agent.act(obs, torch.ones(*obs.shape[:2], ACTION_SIZE)))
+            agent = SAC(resolve(config, torch.device("cpu")), weights)
+            agent.observations.load_state_dict(scale.state_dict())
+            mean = np.arctanh(agent.policy.act(obs, None))
+            one_up = np.arctanh(agent.policy.act(obs, torch.ones(*obs.shape[:2], ACTION_SIZE)))
             spreads.append((mean.std(), np.median(one_up - mean)))
         np.testing.assert_allclose(np.mean(spreads, axis=0), expected, atol=0.06)
 
 
-def test_the_figures_are_drawn(tmp_path: Path) -> None:
-    run = (0, np.array([1, 2]) * 100_000, np.array([0.1, 0.2]), np.array([0.3, 0.6]))
+def is_picture(path: Path) -> bool:
+    content = path.read_bytes()
+    return content.startswith(b"\x89PNG") and len(content) > 10_000
+
+
+@pytest.mark.parametrize("names", [MT10, MT50], ids=["mt10", "mt50"])
+def test_the_figures_are_drawn(names: tuple[str, ...], tmp_path: Path) -> None:
+    runs = [make_run(seed, names=names) for seed in (1, 2)]
     out = tmp_path / "figure.png"
-    draw_on_published("quick", [run], results.read_published(), out)
-    assert out.read_bytes().startswith(b"\x89PNG")
-    assert out.stat().st_size > 10_000
-    columns = (
-        "hours",
-        "trainer_mb",
-        "workers_mb",
-        "env_steps_per_second",
-        "open_files",
-        "processes",
-    )
-    draw_soak({name: np.arange(5.0) for name in (*columns, "run_folder_mb")}, out)
-    assert out.stat().st_size > 10_000
-    draw_comparison({"one": [run[1:], run[1:]], "other": [run[1:]]}, out)
-    assert out.stat().st_size > 10_000
+    draw_on_published("quick", runs, read_published(), out)
+    assert is_picture(out)
+    draw_comparison({"one": runs, "other": runs[:1]}, out)
+    assert is_picture(out)
+
+
+def test_the_soak_is_drawn(tmp_path: Path) -> None:
+    draw_soak(read_soak(), tmp_path / "soak.png")
+    assert is_picture(tmp_path / "soak.png")
+
+
+def write_metrics(path: Path, tasks: tuple[str, ...], evaluations: int) -> Path:
+    names = ["eval/success_rate", *(f"eval/success_rate/{task}" for task in tasks)]
+    lines = [",".join(["env_steps", "train/success_rate/reach-v3", *names])]
+    for index in range(evaluations):
+        rates = [str(min(1.0, 0.1 * index))] * len(names)
+        lines.append(",".join([str(1000 * index), "0.5", *[""] * len(names)]))  # no evaluation
+        lines.append(",".join([str(1000 * index + 500), "0.5", *rates]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 12])
+@pytest.mark.parametrize("tasks", [("reach-v3",), MT10, MT50[:11], MT50], ids=len)
+def test_a_runs_curves_are_drawn(tasks: tuple[str, ...], evaluations: int, tmp_path: Path) -> None:
+    curves = read_curves(write_metrics(tmp_path / "metrics.csv", tasks, evaluations))
+    assert list(curves) == ["", *tasks]
+    assert curves[tasks[-1]][-1] == (1000 * evaluations - 500, min(1.0, 0.1 * (evaluations - 1)))
+    plot(curves, tmp_path / "curve.png")
+    assert is_picture(tmp_path / "curve.png")
+
+
+def test_the_curves_of_the_policy_that_comes_along() -> None:
+    curves = read_curves(ROOT / "pretrained/mt10/metrics.csv")
+    assert list(curves) == ["", *MT10]
+    assert curves[""][-1] == (3_000_000, 1.0)
+
+
+def test_rows_of_the_heat_map_by_hand() -> None:
+    tasks = {"worse": [(1, 1.0), (3, 0.1)], "later": [(1, 0.0), (3, 0.9)], "sooner": [(3, 0.9)]}
+    tasks["best"] = [(1, 0.0), (3, 1.0)]
+    names, steps, rates = plots._as_grid(tasks)
+    assert names == ["best", "later", "sooner", "worse"]
+    assert steps.tolist() == [1, 3]
+    np.testing.assert_array_equal(rates, [[0, 1], [0, 0.9], [np.nan, 0.9], [1, 0.1]])
+    np.testing.assert_array_equal(plots._edges(np.array([1.0, 3.0, 4.0])), [0, 2, 3.5, 4.5])
+    np.testing.assert_array_equal(plots._edges(np.array([2.0])), [1.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "problem"),
+    [
+        ("env_steps," + ",".join(f"eval/success_rate/t{i}" for i in range(51)), "", "50 tasks"),
+        ("env_steps" + ",x" * 2000, "", "2000 columns"),
+        ("env_steps,eval/success_rate", "1,1.5", "success 1.5"),
+        ("env_steps,eval/success_rate", "-1,0.5", "at step -1"),
+        ("env_steps,eval/success_rate", "1,nan", "success nan"),
+        ("eval/success_rate", "0.5", "env_steps"),
+        ("env_steps,eval/success_rate/$\\frac$", "1,0.5", "no evaluation"),
+    ],
+)
+def test_what_is_no_metrics_csv_is_refused(
+    header: str, row: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(UsageError, match=problem):
+        read_curves(tmp_path / "metrics.csv")

@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, rows_without_time, run_script, train
+from conftest import (
+    ROOT,
+    TINY,
+    TINY_STEPS,
+    resume,
+    rows_without_time,
+    rows_written,
+    train,
+    training_process,
+    wait_until,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agent.checkpoint import find_checkpoint, load_part, load_state
 from agent.observations import observation_frame
 from configs import load_config
 from envs import OBS_SIZE
-from reliability.small_run import differences
-from reporting.metric_keys import COUNTER_COLUMNS
-from reporting.metrics_log import MetricsLog
-
-INTERVALS = [
-    *("--training.log-interval-env-steps", "300", "--evaluation.interval-env-steps", "600"),
-    *("--training.checkpoint-interval-env-steps", "500"),
-    *("--agent.final-lr-fraction", "1"),  # else the learning rates depend on the run's length
-    *("--agent.hold-rate", "0.2"),  # so that a stop comes in the middle of a hold
-]
+from tests.stress.small_run import differences
+from training.checkpoints.folder import find_checkpoint, load_part, load_state
+from training.metrics.keys import COUNTER_COLUMNS
+from training.metrics.log import MetricsLog
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    train(out, *INTERVALS, "--total-env-steps", 1600)
-    return out
-
-
-def test_the_checkpoint_holds_everything(uninterrupted: Path) -> None:
-    tensors = load_part(find_checkpoint(uninterrupted), "agent")
+def test_the_checkpoint_holds_everything(tiny_run: Path) -> None:
+    tensors = load_part(find_checkpoint(tiny_run), "agent")
     assert tensors["model.log_temperature"].shape == (2,)
     for name in ("actor", "critic", "temperature"):
         assert any(key.startswith(f"optimizer.{name}.0.exp_avg_sq") for key in tensors)
         steps = tensors[f"optimizer.{name}.0.step"]
-        state = load_state(find_checkpoint(uninterrupted))
-        assert steps == state["counters"]["gradient_steps"] > 0
+        state = load_state(find_checkpoint(tiny_run))
+        assert steps == state["progress"]["gradient_steps"] > 0
     assert {"torch", "mujoco", "metaworld"} <= state["versions"].keys()
     assert state["config"]["seed"] == 0
 
@@ -53,108 +49,122 @@ def test_the_checkpoint_holds_everything(uninterrupted: Path) -> None:
 def test_what_was_collected_is_what_the_settings_say(tmp_path: Path) -> None:
     """Statistics in the networks' frame; actions held within an episode, never across its end."""
     out = tmp_path / "run"
-    train(out, "--total-env-steps", 2000, "--agent.hold-rate", "0.9", "--agent.hold-steps", "50")
+    holds = ("--exploration.hold-rate", "0.9", "--exploration.hold-steps", "50")
+    train(out, "--total-env-steps", 1600, *holds)
     checkpoint = find_checkpoint(out)
     replay, loop = load_part(checkpoint, "replay"), load_part(checkpoint, "loop")
-    copies = 2
-    obs = replay["obs"].double().numpy()  # [T, steps x copies, 39], everything acted on
+    obs = replay["obs"].flatten(1, 2).double().numpy()  # [T, copies x steps, 39], all acted on
     seen = obs @ observation_frame("relative", OBS_SIZE)
     np.testing.assert_allclose(loop["observations.mean"], seen.mean(axis=1), atol=1e-6)
 
-    policy = slice(400 // 2, None)  # after the random actions
-    actions = replay["action"][:, policy].unflatten(1, (-1, copies))  # [T, steps, N, 4]
-    ended = replay["truncated"][:, policy].unflatten(1, (-1, copies))[:, :-1]  # [T, steps - 1, N]
-    repeated = actions[:, 1:] == actions[:, :-1]
+    policy = slice(200 // 4, None)  # after the random actions
+    actions = replay["action"][:, :, policy]  # [T, N, steps, 4]
+    ended = replay["truncated"][:, :, policy][:, :, :-1]  # [T, N, steps - 1]
+    repeated = actions[:, :, 1:] == actions[:, :, :-1]
     assert repeated[~ended].float().mean() > 0.8
     assert ended.any()
     assert not repeated[ended].any()
 
 
 def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
-    uninterrupted: Path, tmp_path: Path
+    tiny_run: Path, tmp_path: Path
 ) -> None:
-    """After 660 steps (165 of each environment) no episode ends, no row is due, actions are held."""
+    """After 340 steps (85 of each environment) no episode ends, no row is due, actions are held."""
     out = tmp_path / "run"
-    train(out, *INTERVALS, "--total-env-steps", 660)
+    train(out, "--total-env-steps", 340)
     loop = load_part(find_checkpoint(out), "loop")
     assert loop["held.steps_left"].any()
     assert not loop["noise.fresh"].any()
-    done = run_script("train_mt10.py", "--resume", out, "--total-env-steps", 1600)
-    assert done.returncode == 0, done.stderr
+    resume(out, "--total-env-steps", TINY_STEPS)
     # The first leg ended with a checkpoint and a config of its own; the rest is the same run.
-    assert differences(uninterrupted, out) == []
+    assert differences(tiny_run, out) == []
 
 
+def test_a_moved_run_goes_on_as_another_machine_would_have_it(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    """Bit for bit, as if it had never stopped or moved, with other workers, started in another way."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    train(here, "--total-env-steps", 340)
+    here.rename(there)
+    machine = ("--machine.workers", 3, "--machine.start-method", "spawn")
+    resume(there, "--total-env-steps", TINY_STEPS, *machine, "--machine.step-timeout-s", 30)
+    assert load_config(str(there / "config.yaml")).machine.workers == 3
+    assert [what for what in differences(tiny_run, there) if not what.endswith("state.json")] == []
+    mine, theirs = (load_state(find_checkpoint(run)) for run in (tiny_run, there))
+    assert theirs["config"].pop("machine") != mine["config"].pop("machine")
+    assert theirs["config"] == mine["config"]
+
+
+@pytest.mark.slow
 def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = (*INTERVALS, "--compile", "auto", "--precision", "bfloat16")
-    done = train(whole, *settings, "--total-env-steps", 900)
+    settings = ("--machine.compile", "auto", "--machine.precision", "bfloat16")
+    done = train(whole, *settings, "--total-env-steps", 500)
     assert "compiled critic_objective in" in done.stderr
-    train(parts, *settings, "--total-env-steps", 660)
-    done = run_script("train_mt10.py", "--resume", parts, "--total-env-steps", 900)
-    assert done.returncode == 0, done.stderr
+    train(parts, *settings, "--total-env-steps", 340)
+    done = resume(parts, "--total-env-steps", 500)
     assert "compiled critic_objective in" in done.stderr
     assert differences(whole, parts) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_by_signal_saves_and_resumes(
-    uninterrupted: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_ctrl_c_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
+    """The script as a user starts it, with the signal that the terminal sends."""
     out = tmp_path / "run"
-    command = [sys.executable, "train_mt10.py", *TINY, *INTERVALS, "--total-env-steps", "1600"]
-    process = subprocess.Popen(
-        [*command, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    _wait_for_rows(out, 1)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    command = [sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: rows_written(out) >= 1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGINT
     assert f"resume with: python train_mt10.py --resume {out}" in output
-    assert run_script("train_mt10.py", "--resume", out).returncode == 0
-    assert differences(uninterrupted, out) == []
+    resume(out)
+    assert differences(tiny_run, out) == []
 
 
-def test_kill_9_loses_nothing_before_the_last_checkpoint(
-    uninterrupted: Path, tmp_path: Path
-) -> None:
+def test_sigterm_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "run", tmp_path / "said"
+    with training_process(said, *TINY, "--out", out) as process:
+        wait_until(lambda: rows_written(out) >= 1)
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 128 + signal.SIGTERM
+    assert f"resume with: python train_mt10.py --resume {out}" in said.read_text()
+    assert not (out / "report.md").exists()
+    resume(out)
+    assert differences(tiny_run, out) == []
+
+
+def test_kill_9_loses_nothing_before_the_last_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "train_mt10.py", *TINY, *INTERVALS, "--total-env-steps", "1600"]
-    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE)
-    _wait_for_rows(out, 3)
-    process.kill()
-    process.communicate()
+    with training_process(tmp_path / "said", *TINY, "--out", out) as process:
+        wait_until(lambda: bool(list(out.glob("checkpoints/step_*"))) and rows_written(out) >= 2)
+        process.kill()
+    assert not (out / "report.md").exists()
     # What a kill in the middle of a save leaves behind: an unfinished draft, never a bad checkpoint;
     # and between the two renames that put a second one in the place of the first, no proper name.
     newest = find_checkpoint(out)
     shutil.copytree(newest, newest.parent / f".writing-{newest.name}")
     aside = newest.rename(newest.parent / f".old-{newest.name}")
     assert find_checkpoint(out) == aside
-    assert run_script("train_mt10.py", "--resume", out).returncode == 0
-    assert differences(uninterrupted, out) == []
+    resume(out)
+    assert differences(tiny_run, out) == []
     assert [path.name for path in (out / "checkpoints").glob(".*")] == [".saved"]
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
-    uninterrupted: Path, tmp_path: Path
+    tiny_run: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    command = [sys.executable, "train_mt10.py", *TINY, *INTERVALS, "--total-env-steps", "1600"]
-    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stdout=subprocess.PIPE)
-    _wait_for_rows(out, 1)
-    process.kill()
-    process.communicate()
+    out, interval = tmp_path / "run", "--recording.checkpoint-interval-env-steps"
+    with training_process(tmp_path / "said", *TINY, interval, 10**6, "--out", out) as process:
+        wait_until(lambda: rows_written(out) >= 1)
+        process.kill()
     assert not list((out / "checkpoints").glob("step_*"))
-    assert run_script("train_mt10.py", "--resume", out).returncode == 0
-    assert differences(uninterrupted, out) == []
-
-
-def _wait_for_rows(out: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    path = out / "metrics.csv"
-    while not (path.is_file() and len(path.read_text().splitlines()) > count):
-        assert time.monotonic() < deadline, "the run makes no progress"
-        time.sleep(0.01)
+    assert "no checkpoint yet, so from its beginning" in resume(out, interval, 250).stdout
+    assert differences(tiny_run, out) == []
 
 
 def test_tensorboard_shows_all_of_a_run_though_the_clock_went_back(tmp_path: Path) -> None:
@@ -176,10 +186,10 @@ def test_tensorboard_shows_all_of_a_run_though_the_clock_went_back(tmp_path: Pat
     assert steps == list(range(18))
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes(uninterrupted: Path, tmp_path: Path) -> None:
-    train(tmp_path / "same", *INTERVALS, "--total-env-steps", 900, "--env.workers", 1)
-    train(tmp_path / "other", *INTERVALS, "--total-env-steps", 900, "--seed", 1)
-    rows = rows_without_time(uninterrupted)[: len(rows_without_time(tmp_path / "same"))]
+def test_same_seed_same_bytes_other_seed_other_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    train(tmp_path / "same", "--total-env-steps", 480, "--machine.workers", 2)
+    train(tmp_path / "other", "--total-env-steps", 480, "--seed", 1)
+    rows = rows_without_time(tiny_run)[: len(rows_without_time(tmp_path / "same"))]
     assert len(rows) > 3
     assert rows_without_time(tmp_path / "same") == rows
     assert rows_without_time(tmp_path / "other") != rows

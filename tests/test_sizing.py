@@ -1,17 +1,21 @@
 """Parameter counts against real modules and published figures; the equal-parameter opponent."""
 
+from __future__ import annotations
+
 import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 
-from agent.networks import Actor, TwinCritic, nonzero_parameters
+from agent.networks import Actor, TwinCritic
+from agent.plan import resolve
 from agent.sac import SAC
-from agent.sizing import count_parameters, matched_network
+from agent.sizing import count_agent, count_parameters, matched_network, value_outputs
 from configs import load_config
 from configs.schema import NetworkConfig
-from envs.goals import ACTION_SIZE, OBS_SIZE
+from dendrites import nonzero_parameters
+from envs import ACTION_SIZE, OBS_SIZE
 
 TASKS, OBS, ACTION, VALUES, HIDDEN = 6, 9, 2, 11, (14, 10)
 
@@ -38,18 +42,11 @@ GRID = [
 ]
 
 
-def make_networks(config, hidden=HIDDEN, obs=OBS, action=ACTION, tasks=TASKS, values=VALUES):
+def make_networks(config):
     generator = torch.Generator().manual_seed(0)
-    actor = Actor(
-        obs,
-        action,
-        hidden,
-        config,
-        num_tasks=tasks,
-        log_std_bounds=(-10.0, 2.0),
-        generator=generator,
-    )
-    critic = TwinCritic(obs, action, values, hidden, config, num_tasks=tasks, generator=generator)
+    bounds = (-10.0, 2.0)
+    actor = Actor(OBS, ACTION, config, num_tasks=TASKS, log_std_bounds=bounds, generator=generator)
+    critic = TwinCritic(OBS, ACTION, VALUES, config, num_tasks=TASKS, generator=generator)
     return actor, critic
 
 
@@ -65,7 +62,10 @@ def counted_weights(network):
 
 @pytest.mark.parametrize("settings", GRID, ids=str)
 def test_counts_from_settings_equal_those_of_the_real_networks(settings):
-    config = replace(NetworkConfig(num_segments=3, embedding_size=5), **settings)
+    config = NetworkConfig(
+        num_segments=3, embedding_size=5, actor_hidden=HIDDEN, critic_hidden=HIDDEN
+    )
+    config = replace(config, **settings)
     actor, critic = make_networks(config)
     actor_count = count_parameters(config, HIDDEN, TASKS, OBS, 2 * ACTION)
     critic_count = count_parameters(config, HIDDEN, TASKS, OBS + ACTION, VALUES)
@@ -94,7 +94,6 @@ def test_paper_actor_built_has_the_published_parameters():
     actor = Actor(
         OBS_SIZE,
         ACTION_SIZE,
-        network.actor_hidden,
         network,
         num_tasks=10,
         log_std_bounds=(-20.0, 2.0),
@@ -157,7 +156,7 @@ def test_matched_mlp_of_the_paper_has_the_width_worked_out_in_the_spec():
     assert mlp.actor_hidden == mlp.critic_hidden == (2702, 2702)
 
 
-@pytest.mark.parametrize("hidden", [(256, 256), (64, 128, 32), (100,)])
+@pytest.mark.parametrize("hidden", [(256, 256), (64, 128, 32), (48, 20), (100,)])
 def test_no_other_width_is_nearer(hidden):
     config = NetworkConfig(kind="mlp", actor_hidden=hidden, critic_hidden=hidden)
     agent = load_config("mt10").agent
@@ -185,12 +184,23 @@ def test_dendritic_and_unmatched_networks_keep_their_widths():
 def test_the_agent_of_the_mlp_preset_is_within_one_percent_of_the_default_agent():
     counts = []
     for preset in ("mt10", "mlp"):
-        agent = SAC(
-            load_config(preset),
-            OBS_SIZE,
-            ACTION_SIZE,
-            torch.device("cpu"),
-            torch.Generator().manual_seed(0),
-        )
+        plan = resolve(load_config(preset), torch.device("cpu"))
+        agent = SAC(plan, torch.Generator().manual_seed(0))
         counts.append((nonzero_parameters(agent.actor), nonzero_parameters(agent.critic)))
+        own = count_agent(plan.network, 10, OBS_SIZE, ACTION_SIZE, plan.config.agent)
+        assert counts[-1] == (own[0], 2 * own[1])
     assert counts[1] == pytest.approx(counts[0], rel=0.01)
+
+
+def test_a_critic_has_one_output_or_one_for_each_bin():
+    agent = load_config("mt10").agent
+    assert value_outputs(replace(agent, critic_loss="mse")) == 1
+    assert value_outputs(replace(agent, critic_loss="hl_gauss", value_bins=17)) == 17
+
+
+def test_both_counts_of_an_agent_follow_their_own_widths():
+    agent = replace(load_config("mt10").agent, critic_loss="hl_gauss", value_bins=VALUES)
+    config = NetworkConfig(actor_hidden=(14, 10), critic_hidden=(9, 8), num_segments=3)
+    actor, critic = make_networks(config)
+    expected = (counted_weights(actor), counted_weights(critic) // 2)
+    assert count_agent(config, TASKS, OBS, ACTION, agent) == expected

@@ -1,5 +1,7 @@
 """Intervals against formulas, published values and their coverage; the report by hand."""
 
+from __future__ import annotations
+
 import csv
 import json
 import math
@@ -11,13 +13,14 @@ from scipy import stats
 from configs import load_config
 from envs.rollout import EpisodeResults
 from reporting.report import (
-    evaluation_metrics,
+    format_table,
     make_report,
     read_report,
     report_facts,
     write_report,
 )
 from reporting.statistics import mean_interval, mean_success_interval, wilson_interval
+from training.evaluation import evaluation_metrics, format_evaluation
 
 # --- Wilson ----------------------------------------------------------------------------------
 
@@ -242,6 +245,16 @@ def test_report_markdown_shows_every_task_and_the_mean(report, tmp_path):
     assert rows["push-v3"] == ["push-v3", "50.0%", "15.0% - 85.0%", "25.0%", "3", "8"]
     assert rows["door-open-v3"][5] == "-"
     assert rows["**mean**"][1] == "**50.0%**"
+
+
+def test_tables_are_aligned_and_valid_markdown(report):
+    for table in (format_table(report), format_evaluation(make_results(), 12_345)):
+        lines = table.splitlines()
+        bars = [[i for i, letter in enumerate(line) if letter == "|"] for line in lines]
+        assert all(own == bars[0] for own in bars)
+        assert set(lines[1]) == {"|", "-"}
+        assert len(lines) == 2 + len(TASKS) + 1
+    assert "12,345 steps" in format_evaluation(make_results(), 12_345)
 
 
 def test_evaluation_metrics_by_hand():

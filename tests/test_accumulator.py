@@ -1,6 +1,7 @@
-"""Means between two rows survive an interruption bit for bit; every stream is its own."""
+"""Means between two rows of metrics; they survive an interruption bit for bit."""
 
-import itertools
+from __future__ import annotations
+
 import json
 
 import pytest
@@ -8,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.accumulator import MeanAccumulator
-from agent.seeding import STREAMS, seed_streams, torch_generator
+from training.metrics.accumulator import MeanAccumulator, per_task
 
 quick = settings(deadline=None, max_examples=60)
 float32 = st.floats(-(2.0**90), 2.0**90, width=32)
@@ -107,58 +107,37 @@ def test_a_diverged_value_shows_in_its_row_and_is_never_saved():
     assert means["b"][1:] == [1.0, 2.0]
 
 
-# --- seeding ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [],
+        {"a": 1.0},
+        {"a": [1.0]},
+        {"a": [1.0, 0]},  # a mean of nothing
+        {"a": [1.0, 1.5]},
+        {"a": [float("nan"), 1]},
+        {"a": [[1.0, float("inf")], 1]},
+        {"a": [[[1.0]], 1]},
+        {"a": ["one", 1]},
+        {1: [1.0, 1]},
+    ],
+    ids=str,
+)
+def test_load_refuses_what_is_no_state_and_changes_nothing(state):
+    accumulator = accumulate([{"a": 5.0}])
+    with pytest.raises(ValueError):
+        accumulator.load_state_dict(state)
+    assert accumulator.pop() == {"a": 5.0}
 
-SEEDS = (0, 1, 2, 12345, 2**32 - 1)
 
-
-def first_words(seed):
-    return {name: tuple(s.generate_state(4)) for name, s in seed_streams(seed).items()}
-
-
-def first_draws(seed):
-    return {
-        name: tuple(torch.rand(4, generator=torch_generator(stream)).tolist())
-        for name, stream in seed_streams(seed).items()
+def test_a_value_of_every_task_is_spread_over_their_keys_with_the_mean():
+    spread = per_task("train/return", [1.0, 2.0, 6.0], ("reach-v3", "push-v3", "door-open-v3"))
+    assert spread == {
+        "train/return/reach-v3": 1,
+        "train/return/push-v3": 2,
+        "train/return/door-open-v3": 6,
+        "train/return": 3,
     }
-
-
-@pytest.mark.parametrize("draws", [first_words, first_draws])
-def test_streams_differ_from_each_other_and_between_seeds(draws):
-    everything = list(itertools.chain(*(draws(seed).values() for seed in SEEDS)))
-    assert len(everything) == len(SEEDS) * len(STREAMS)
-    assert len(set(everything)) == len(everything)
-
-
-@pytest.mark.parametrize("draws", [first_words, first_draws])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_streams_are_equal_for_equal_seeds(draws, seed):
-    assert draws(seed) == draws(seed)
-
-
-def test_streams_are_named_in_their_fixed_order():
-    # part of the format: another order would change what old seeds mean
-    assert list(seed_streams(0)) == [
-        "weights",
-        "environments",
-        "exploration",
-        "learning",
-        "evaluation",
-    ]
-
-
-def test_one_streams_generator_can_be_made_again():
-    stream = seed_streams(3)["learning"]
-    one, same = torch_generator(stream), torch_generator(stream)
-    assert torch.equal(torch.randn(8, generator=one), torch.randn(8, generator=same))
-
-
-def test_draws_of_one_stream_do_not_move_another():
-    streams = seed_streams(0)
-    quiet = torch.rand(4, generator=torch_generator(streams["learning"]))
-    torch.rand(1000, generator=torch_generator(streams["exploration"]))
-    assert torch.equal(quiet, torch.rand(4, generator=torch_generator(streams["learning"])))
-
-
-def test_generators_live_on_the_device_asked_for():
-    assert torch_generator(seed_streams(0)["learning"], torch.device("cpu")).device.type == "cpu"
+    with pytest.raises(ValueError):
+        per_task("train/return", [1.0, 2.0], ("reach-v3",))

@@ -1,0 +1,1 @@
+"""Harnesses that try to break training runs and files; docs/reliability.md has what they found."""

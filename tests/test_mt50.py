@@ -1,0 +1,51 @@
+"""All fifty tasks at once: the preset trains, evaluates and reports."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+import train_mt10
+from configs import MT50, load_config
+
+FLAGS = [
+    *("--config", "mt50"),
+    *("--env.copies-per-task", "1"),
+    *("--env.horizon", "20"),
+    *("--exploration.random-env-steps", "200"),
+    *("--replay.capacity", "10000"),
+    *("--replay.batch-size", "100"),
+    *("--recording.log-interval-env-steps", "500"),
+    *("--evaluation.interval-env-steps", "500"),
+    *("--evaluation.goals", "1"),
+    *("--evaluation.report-goals", "1"),
+    *("--evaluation.horizon", "10"),
+    *("--machine.compile", "never"),
+]
+
+
+def test_the_preset_asks_for_all_fifty_tasks_and_fits_a_small_machine() -> None:
+    config = load_config("mt50")
+    assert config.env.task_names == MT50
+    environments = 50 * (config.env.copies_per_task + config.evaluation.copies_per_task)
+    assert environments * 28e6 < 6e9
+
+
+@pytest.mark.slow
+def test_fifty_tasks_train_evaluate_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train_mt10.main([*FLAGS, "--total-env-steps", "1000", "--out", str(run)]) == 0
+    report = json.loads((run / "report.json").read_text())
+    assert tuple(report["tasks"]) == MT50
+    printed = capsys.readouterr().out
+    assert all(f"| {task} " in printed for task in MT50)
+
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert all(float(rows[-1][f"eval/return/{task}"]) >= 0 for task in MT50)
+    assert float(rows[-1]["replay/transitions"]) == 1000
+    assert all(rows[-1][f"values/q/{task}"] for task in MT50)

@@ -1,0 +1,153 @@
+"""The resolved configuration: what `auto` stands for, and where everything goes."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+
+import agent.plan
+from agent.plan import resolve
+from agent.replay import ReplayBuffer
+from agent.sizing import matched_network
+from configs import UsageError, load_config
+from envs import ACTION_SIZE, OBS_SIZE
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A pretended machine: its cores, and free memory of a device; GPUs multiply in bfloat16."""
+
+    def pretend(cores=8, free=10**12):
+        monkeypatch.setattr(agent.plan, "usable_cores", lambda: cores)
+        monkeypatch.setattr(agent.plan, "free_bytes", lambda device: free)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+
+    pretend()
+    return pretend
+
+
+def with_machine(**settings):
+    config = load_config("mt10")
+    return replace(config, machine=replace(config.machine, **settings))
+
+
+def with_agent(**settings):
+    config = load_config("mt10")
+    return replace(config, agent=replace(config.agent, **settings))
+
+
+# --- cores -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "workers"),
+    [(1, 1, 1), (2, 1, 1), (3, 1, 2), (8, 4, 4), (9, 4, 5), (64, 32, 32)],
+)
+def test_on_the_cpu_learner_and_simulators_share_the_cores(machine, cores, threads, workers):
+    machine(cores)
+    plan = resolve(with_machine(), CPU)
+    assert (plan.threads, plan.workers, plan.evaluation_workers) == (threads, workers, cores)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (8, 7)])
+def test_beside_a_gpu_the_simulators_get_all_cores_but_one(machine, cores, workers):
+    machine(cores)
+    plan = resolve(with_machine(), GPU)
+    assert (plan.workers, plan.evaluation_workers) == (workers, cores)
+
+
+def test_threads_and_workers_may_be_said(machine):
+    plan = resolve(with_machine(threads=3, workers=11), CPU)
+    assert (plan.threads, plan.workers, plan.evaluation_workers) == (3, 11, 11)
+    plan = resolve(with_machine(threads=3), CPU)
+    assert (plan.threads, plan.workers, plan.evaluation_workers) == (3, 5, 8)
+    plan = resolve(with_machine(threads=8), CPU)
+    assert plan.workers == 1
+
+
+# --- device, precision, memory -----------------------------------------------------------------
+
+
+def test_without_a_device_given_the_config_names_it(machine):
+    assert resolve(with_machine(device="cpu")).device == CPU
+    with pytest.raises(UsageError, match=r"--machine\.device tpu"):
+        resolve(with_machine(device="tpu"))
+    assert resolve(with_machine(device="tpu"), CPU).device == CPU
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_precision_that_is_named_is_taken(machine, name, dtype, device):
+    assert resolve(with_machine(precision=name), device).precision == dtype
+
+
+def test_precision_auto_is_bfloat16_where_the_device_multiplies_it(machine, monkeypatch):
+    assert resolve(with_machine(), GPU).precision == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert resolve(with_machine(), GPU).precision == torch.float32
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        expected = torch.bfloat16 if native else torch.float32
+        assert resolve(with_machine(), CPU).precision == expected
+
+
+def test_the_replay_buffer_stays_with_the_learner_if_it_leaves_half_of_the_memory(machine):
+    config = load_config("mt10")
+    needed = ReplayBuffer.bytes_needed(
+        10, config.env.copies_per_task, config.replay.capacity, OBS_SIZE, ACTION_SIZE
+    )
+    machine(free=2 * needed)
+    assert resolve(config, GPU).replay_device == GPU
+    machine(free=2 * needed - 1)
+    assert resolve(config, GPU).replay_device == CPU
+    assert resolve(config, CPU).replay_device == CPU
+
+
+# --- sizes -------------------------------------------------------------------------------------
+
+
+def test_the_tasks_are_named_in_their_order():
+    config = load_config("mt10")
+    assert resolve(config, CPU).tasks == config.env.task_names
+    names = ("door-open-v3", "reach-v3")
+    assert resolve(replace(config, env=replace(config.env, tasks=names)), CPU).tasks == names
+
+
+def test_observations_and_actions_have_meta_worlds_sizes():
+    plan = resolve(load_config("mt10"), CPU)
+    assert (plan.obs_size, plan.action_size) == (39, 4)
+
+
+def test_target_entropy_auto_is_minus_the_action_size():
+    assert resolve(with_agent(target_entropy="auto"), CPU).target_entropy == -4.0
+    assert resolve(with_agent(target_entropy=-1.5), CPU).target_entropy == -1.5
+    assert resolve(with_agent(target_entropy=0.0), CPU).target_entropy == 0.0
+
+
+def test_a_critic_has_one_output_or_one_for_each_bin():
+    assert resolve(with_agent(critic_loss="mse"), CPU).value_outputs == 1
+    assert resolve(with_agent(critic_loss="hl_gauss", value_bins=17), CPU).value_outputs == 17
+
+
+def test_the_network_is_the_one_that_is_built():
+    config = load_config("mt10")
+    assert resolve(config, CPU).network == config.network
+    config = load_config("mlp")
+    plan = resolve(config, CPU)
+    assert plan.network == matched_network(config.network, 10, OBS_SIZE, ACTION_SIZE, config.agent)
+    assert plan.network.actor_hidden != config.network.actor_hidden
+    few = replace(config, env=replace(config.env, tasks=config.env.task_names[:3]))
+    assert resolve(few, CPU).network.actor_hidden < plan.network.actor_hidden  # fewer contexts
+    assert plan.config is config
+
+
+def test_a_plan_is_not_changed():
+    with pytest.raises(FrozenInstanceError):
+        resolve(load_config("mt10"), CPU).threads = 3
