@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/installed
+# One thread in each of two test processes: two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help train evaluate results test lint format lock clean
+.PHONY: help train evaluate results test test-slow test-all lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,15 +23,18 @@ evaluate: $(READY) ## evaluate the trained policy that comes with the project (t
 	$(BIN)/python evaluate.py
 
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
-	$(BIN)/python -m reporting.results
+	$(BIN)/python -m docs.build
 
-test: $(READY) ## lint, type check and the test suite (about eighteen minutes on two cores)
+test: lint ## lint, type check, and every test but the slow ones (under four minutes on two cores)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY) ## the slow tests: kills, harmed workers, fuzz, full disk, wheel, compiled resume
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## everything: what CI runs
+
+lint: $(READY) ## format check, lint and type check only
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
-
-lint: $(READY) ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
@@ -40,8 +45,8 @@ format: $(READY) ## format the code
 lock: ## write requirements.lock anew from setup.cfg
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 -e '.[dev]'
-	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,51 @@
+"""The figures and tables of the documents, from the files in docs/results/.
+
+    python -m docs.build
+
+A run's files are its metrics.csv and report.json, copied there as NAME-seedN.csv and .json. A table
+stands in a document between `<!-- table NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
+from docs.build.figures import draw_comparison, draw_on_published, draw_soak
+from docs.build.markdown import insert_tables
+from docs.build.published import read_published
+from docs.build.reliability import read_soak, reliability_tables
+from docs.build.run_tables import run_tables, tuning_tables
+from docs.build.runs import ROOT, read_runs, run_names
+
+DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md")
+
+
+def make_tables() -> dict[str, str]:
+    """Every table, by the name in its marker."""
+    tables = tuning_tables() | reliability_tables() | comparison_tables(read_comparison())
+    for name in run_names():
+        tables |= run_tables(name)
+    return tables
+
+
+def draw_figures() -> None:
+    """Every picture, into docs/images."""
+    images = ROOT / "docs" / "images"
+    for name in run_names():
+        draw_on_published(name, read_runs(name), read_published(), images / f"{name}.png")
+    comparison = {NETWORKS[network]: runs for network, runs in read_comparison().items()}
+    draw_comparison(comparison, images / "comparison.png")
+    draw_soak(read_soak(), images / "soak.png")
+
+
+def main() -> None:
+    """Write the figures, and the tables into the documents."""
+    draw_figures()
+    tables = make_tables()
+    for name in DOCUMENTS:
+        path = ROOT / name
+        path.write_text(insert_tables(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Harnesses that try to break training runs and files; docs/reliability.md has what they found."""
