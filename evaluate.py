@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from machine.device import resolve_device
     from reporting.report import format_table, make_report, report_facts, write_report
     from training.checkpoints.policy import load_policy
+    from training.forecast import require_simulator_memory
 
     configure_logging()
     out = command.out or command.run_or_checkpoint / "evaluation"
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evaluation=evaluation,
         machine=replace(config.machine, workers=command.workers),
     )
+    require_simulator_memory(len(policy.plan.tasks) * evaluation.copies_per_task)
     results = run_episodes(policy.agent.policy, resolve(config, policy.plan.device))
     report = make_report(results, report_facts(config, policy.env_steps, evaluation))
     write_report(report, out)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs import RunError, dump_config, exit_on_error
+from configs import dump_config, exit_on_error
 from configs.command_line import parse_train_command
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
     """Train from the start or from a checkpoint, then write the report; returns the exit code."""
-    from envs import evaluation_envs, make_goal_lists, training_envs
+    from envs import WorkerError, evaluation_envs, make_goal_lists, training_envs
     from training.checkpoints.resume import restore, save_newest
     from training.recorder import Recorder
     from training.run_state import RunState
@@ -76,11 +76,11 @@ def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
             with Recorder(state, folder, eval_envs, seed, signals, resumed) as recorder:
                 learn(state, recorder, signals)
                 report(state, recorder, folder)
-        except (StopRequested, RunError) as stop:
+        except (StopRequested, WorkerError) as stop:  # after a NaN, the older checkpoint is better
             path = save_newest(state, folder / "checkpoints")
             how = f"saved {path}\nresume with: python train_mt10.py --resume {folder}"
-            if isinstance(stop, RunError):
-                raise RunError(f"{stop}; {how}") from stop
+            if isinstance(stop, WorkerError):
+                raise WorkerError(f"{stop}; {how}") from stop
             print(f"stopped; {how}")
             return 128 + (signals.received or 0)
     return 0

@@ -37,6 +37,8 @@ class Plan:
     """Simulator processes while training."""
     evaluation_workers: int
     """Simulator processes of evaluations, in which the learner waits."""
+    replay_bytes: int
+    """Of the replay buffer."""
     replay_device: torch.device
     """Of the replay buffer: the learner's if it fits there, else the CPU."""
     obs_size: int = OBS_SIZE
@@ -58,6 +60,8 @@ def resolve(config: Config, device: torch.device | None = None) -> Plan:
     threads = max(1, cores // 2) if machine.threads == "auto" else machine.threads
     busy = threads if device.type == "cpu" else 1
     entropy = config.agent.target_entropy
+    environments = len(tasks) * config.env.copies_per_task
+    workers = max(1, cores - busy) if machine.workers == "auto" else machine.workers
     replay_bytes = ReplayBuffer.bytes_needed(
         len(tasks), config.env.copies_per_task, config.replay.capacity, OBS_SIZE, ACTION_SIZE
     )
@@ -70,7 +74,8 @@ def resolve(config: Config, device: torch.device | None = None) -> Plan:
         device=device,
         precision=resolve_precision(machine.precision, device),
         threads=threads,
-        workers=max(1, cores - busy) if machine.workers == "auto" else machine.workers,
+        workers=min(workers, environments),
         evaluation_workers=cores if machine.workers == "auto" else machine.workers,
+        replay_bytes=replay_bytes,
         replay_device=ReplayBuffer.choose_device(replay_bytes, device, free_bytes(device)),
     )

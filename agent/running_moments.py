@@ -46,6 +46,9 @@ class RunningMoments:
         return {"count": self.count, "mean": self.mean, "squares": self._squares}
 
     def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes or a negative count."""
+        """Restore `state_dict()`; raises `ValueError` on other shapes or impossible numbers."""
         require_range("count", state["count"], 0, 2**53)
+        # As far as float32 values and their squares can go; beyond, the next sum could overflow.
+        require_range("mean", state["mean"], -(10**39), 10**39)
+        require_range("squares", state["squares"], 0, 10**100)
         restore(self.state_dict(), state)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,13 +16,13 @@ import tyro
 
 from configs.errors import UsageError
 from configs.loading import (
-    config_as_dict,
     fixed_changes,
     load_config,
     parse_config,
     parse_recorded_config,
     read_yaml,
 )
+from configs.renamed import RENAMED
 from configs.schema import Config
 
 CommandT = TypeVar("CommandT")
@@ -71,7 +72,7 @@ def parse_train_command(arguments: Sequence[str]) -> TrainCommand:
         defaults = load_config(chosen.config or "mt10")
     command = parse_command(TrainCommand, arguments, TrainCommand(settings=defaults))
     # tyro checks types only; ranges and rules across fields are the schema's.
-    settings = parse_config(config_as_dict(command.settings), source="command line")
+    settings = parse_config(asdict(command.settings), source="command line")
     if command.resume is not None:
         for key in fixed_changes(defaults, settings):
             raise UsageError(
@@ -99,7 +100,7 @@ def parse_command(
 
 
 def _condense(box: str) -> str:
-    """One line out of tyro's framed message: what is wrong, and its suggestion."""
+    """One line out of tyro's framed message: what is wrong, and its suggestion or ours."""
     lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
     lines = [line for line in lines if line][1:]  # the first is the frame's title
     message: list[str] = []
@@ -111,4 +112,9 @@ def _condense(box: str) -> str:
             break
         message.append(line)
     text = " ".join(message).rstrip(".")
+    for flag in re.findall(r"--[\w.-]+", text):
+        new = RENAMED.get(flag[2:].replace("-", "_"))
+        if new is not None:
+            text = f"{flag} is now --{new.replace('_', '-')}"
+            break
     return f"{text}. See {Path(sys.argv[0]).name} --help."

@@ -41,7 +41,7 @@ def _task_inconsistencies(env: EnvConfig) -> Iterator[str]:
         if task in TASK_SETS:
             yield f"env.tasks: '{task}' is a set of tasks, not one in a list; give it alone"
         elif task not in MT50:
-            hint = did_you_mean(task, [*TASK_SETS, *MT50])
+            hint = did_you_mean(task.lower(), [*TASK_SETS, *MT50])
             yield f"env.tasks: unknown task '{task}'{hint}"
     if len(set(env.task_names)) != len(env.task_names):
         yield "env.tasks: a task is named twice"

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from configs.consistency import inconsistencies
 from configs.errors import UsageError, did_you_mean
+from configs.renamed import new_name
 from configs.schema import Config
 
 _PRESET_FOLDER = Path(__file__).parent
@@ -109,11 +110,6 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(plain, sort_keys=False)
 
 
-def config_as_dict(config: Config) -> dict[str, Any]:
-    """Nested plain dict."""
-    return asdict(config)
-
-
 def fixed_changes(old: Config, new: Config) -> list[str]:
     """Dotted names of the settings in which two configs differ, and that a run can't change."""
     mine, theirs = dict(_flatten(asdict(new))), dict(_flatten(asdict(old)))
@@ -152,7 +148,8 @@ def _first_problem(error: ValidationError) -> str:
     location = _known_keys(problem["loc"], problem["type"] == "unexpected_keyword_argument")
     key = ".".join(location) or "the file"
     if problem["type"] == "unexpected_keyword_argument":
-        return f"unknown key '{key}'{did_you_mean(location[-1], _keys_at(location[:-1]))}"
+        hint = new_name(key) or did_you_mean(location[-1], _keys_at(location[:-1]))
+        return f"unknown key '{key}'{hint}"
     return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
 
 

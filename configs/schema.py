@@ -64,7 +64,7 @@ class ReplayConfig:
     __pydantic_config__ = _STRICT
 
     capacity: PositiveInt = 1_000_000
-    """Transitions kept, over all tasks; each task has a ring of capacity / tasks."""
+    """Transitions kept, over all tasks; every environment has an equal share, rounded down."""
     batch_size: Annotated[int, Ge(1), Le(10**6)] = 500
     """Transitions per gradient step, over all tasks."""
     sampling: Literal["balanced", "uniform"] = "balanced"
@@ -225,7 +225,7 @@ class RecordingConfig:
 
 @dataclass(frozen=True)
 class MachineConfig:
-    """Where and how a run is computed. What it learns does not, up to rounding."""
+    """Where and how a run is computed. Nothing here changes what is learned, apart from rounding."""
 
     __pydantic_config__ = _STRICT
 

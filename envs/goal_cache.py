@@ -18,22 +18,31 @@ from numpy.typing import NDArray
 from envs.sizes import GOALS_PER_TASK
 
 _LARGEST_BYTES = 1_000_000  # fifty tasks take 320,000
-_LARGEST_VECTOR = 9  # random numbers of one goal; Meta-World's are of 2, 3 or 6
+_LENGTHS = (2, 3, 6)  # random numbers of one goal
+_FARTHEST = 10.0  # metres and radians; nothing on the table is so far away
 
 _log = logging.getLogger(__name__)
 
 
 def read_goals(tasks: tuple[str, ...], seed: int) -> dict[str, NDArray[np.float64]] | None:
     """The kept goal lists of these tasks, `[50, k]` each; `None` where there are none to be trusted."""
-    path = cache_path(tasks, seed)
     try:
+        path = cache_path(tasks, seed)
         if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
             return None
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] != _key(tasks, seed) or kept["sha256"] != _checksum(kept["goals"]):
             return None
         return {task: _goal_array(kept["goals"][task]) for task in tasks}
-    except (OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+    except (
+        OSError,
+        ArithmeticError,
+        LookupError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
         return None
 
 
@@ -41,19 +50,19 @@ def write_goals(tasks: tuple[str, ...], seed: int, goals: dict[str, NDArray[np.f
     """Keep goal lists; where that does not work they are drawn again the next time."""
     lists = {task: array.tolist() for task, array in goals.items()}
     content = {"key": _key(tasks, seed), "sha256": _checksum(lists), "goals": lists}
-    path = cache_path(tasks, seed)
     try:
+        path = cache_path(tasks, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(path, json.dumps(content))
-    except OSError as error:
-        _log.info("goals are not kept in %s (%s)", path.parent, error.strerror)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        _log.info("goals are not kept on the disk (%s)", error)
 
 
 def cache_path(tasks: tuple[str, ...], seed: int) -> Path:
     """The file of these tasks and this seed, in `$XDG_CACHE_HOME` or `~/.cache`."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     # the specification says to ignore a relative path
-    cache = Path(home) if os.path.isabs(home) else Path(os.path.expanduser("~/.cache"))
+    cache = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
     digest = hashlib.sha256(json.dumps(_key(tasks, seed)).encode()).hexdigest()
     return cache / "active-dendrites" / "goals" / f"{digest[:32]}.json"
 
@@ -68,15 +77,13 @@ def _checksum(lists: dict[str, list[list[float]]]) -> str:
 
 def _goal_array(rows: list[list[float]]) -> NDArray[np.float64]:
     """`[50, k]`; raises `ValueError` where the numbers can't be goals."""
+    if not all(type(number) is float for row in rows for number in row):
+        raise ValueError("goals are numbers")
     goals = np.array(rows, dtype=np.float64)
-    if (
-        goals.ndim != 2
-        or len(goals) != GOALS_PER_TASK
-        or not 1 <= goals.shape[1] <= _LARGEST_VECTOR
-    ):
+    if goals.ndim != 2 or len(goals) != GOALS_PER_TASK or goals.shape[1] not in _LENGTHS:
         raise ValueError(f"goals of shape {goals.shape}")
-    if not np.isfinite(goals).all():
-        raise ValueError("goals are not finite")
+    if not (np.abs(goals) < _FARTHEST).all():  # nor NaN
+        raise ValueError("goals are out of reach")
     return goals
 
 

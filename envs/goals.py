@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.goal_cache import read_goals, write_goals
-from envs.sizes import ACTION_SIZE, OBS_SIZE
-
-__all__ = ["ACTION_SIZE", "OBS_SIZE", "GoalLists", "make_goal_lists"]
 
 GoalLists = dict[str, NDArray[np.float64]]
 """Task name -> its 50 random vectors `[50, k]`: object and goal positions; k depends on the task."""

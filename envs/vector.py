@@ -91,7 +91,7 @@ class MetaWorldVectorEnv:
         self._stagger, self._autoreset = stagger, autoreset
         self._seeds = [] if seed is None else seed.spawn(self.num_envs)
         self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
-        self._told: set[tuple[str, int]] = set()  # task and fault: each is logged once
+        self._logged: set[tuple[str, int]] = set()  # task and fault: each is logged once
 
         context = multiprocessing.get_context(start_method)
         shared = SharedArrays(context, self.num_envs, horizon)
@@ -162,7 +162,7 @@ class MetaWorldVectorEnv:
             worker_restarts=self._pool.restarts - restarts,
         )
         for row in np.flatnonzero(arrays.fault).tolist():
-            self._tell(row, int(arrays.fault[row]))
+            self._log_fault(row, int(arrays.fault[row]))
         for row in np.flatnonzero(step.done).tolist():
             arrays.time_limit[row] = self.horizon
             if self._goal_generators:
@@ -186,8 +186,9 @@ class MetaWorldVectorEnv:
     def load_state_dict(self, state: dict[str, Any]) -> NDArray[np.float32]:
         """Rebuild the running episodes by repeating their actions; returns the observations.
 
-        Our resets depend on the goal only, not on earlier episodes, and MuJoCo is deterministic, so the simulators end up in the same state bit for bit. With another MuJoCo or
-        processor they may not; the episodes then go on from where they arrive.
+        Our resets depend on the goal only, not on earlier episodes, and MuJoCo is deterministic, so
+        the simulators end up in the same state bit for bit. With another MuJoCo or processor they
+        may not; the episodes then go on from where they arrive.
 
         Raises:
             ValueError: not such a state of as many environments.
@@ -237,11 +238,11 @@ class MetaWorldVectorEnv:
     def _task_major(self, flat: NDArray[Any]) -> NDArray[Any]:
         return flat.reshape(*self.shape, *flat.shape[1:]).copy()
 
-    def _tell(self, row: int, fault: int) -> None:
+    def _log_fault(self, row: int, fault: int) -> None:
         """Log a fault, the first time that it happens in a task."""
         task = self.tasks[row // self.copies]
-        if (task, fault) not in self._told:
-            self._told.add((task, fault))
+        if (task, fault) not in self._logged:
+            self._logged.add((task, fault))
             what = (
                 "the step is not learned from and its episode is dropped"
                 if self._autoreset

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from configs.errors import one_line
+
 _WORDS = {logging.INFO: "note", logging.WARNING: "warning", logging.ERROR: "error"}
 
 
@@ -13,12 +15,16 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        line = f"{_WORDS.get(record.levelno, record.levelname.lower())}: {record.getMessage()}"
-        tqdm = sys.modules.get("tqdm")
-        if tqdm is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            tqdm.tqdm.write(line, file=sys.stderr)
+        word = _WORDS.get(record.levelno, record.levelname.lower())
+        try:
+            line = f"{word}: {one_line(record.getMessage())}"
+            tqdm = sys.modules.get("tqdm")
+            if tqdm is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                tqdm.tqdm.write(line, file=sys.stderr)
+        except Exception:  # nobody reads stderr any more: no reason to end a run
+            self.handleError(record)
 
 
 def configure_logging() -> None:

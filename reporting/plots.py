@@ -171,9 +171,8 @@ def _as_grid(tasks: Curves) -> tuple[list[str], NDArray[np.int64], NDArray[np.fl
     for row, points in zip(rates, tasks.values(), strict=True):
         for step, rate in points:
             row[place[step]] = rate
-    last = max(
-        1, len(steps) // 5
-    )  # equals at the end are told apart by the last fifth, then by all
+    # Tasks that are equal at the end are sorted by the last fifth of the run, then by all of it.
+    last = max(1, len(steps) // 5)
     keys = np.nan_to_num([rates.mean(axis=1), rates[:, -last:].mean(axis=1), rates[:, -1]])
     order = np.lexsort(keys)[::-1]
     return [list(tasks)[row] for row in order], np.array(steps), rates[order]

@@ -54,6 +54,10 @@ def test_any_setting_can_be_changed_on_the_command_line() -> None:
     ("line", "message"),
     [
         ("--agent.actorlr 1", "did you mean --agent.actor-lr"),
+        ("--env.workers 3", "--env.workers is now --machine.workers. See "),
+        ("--agent.hold-rate 0.1", "--agent.hold-rate is now --exploration.hold-rate. See "),
+        ("--device cpu --seed 1", "--device is now --machine.device. See "),
+        ("--env.tasks MT10", "unknown task 'MT10' (did you mean 'mt10'?)"),
         ("--agent.actor-lr x", "--agent.actor-lr"),
         ("--agent.actor-lr 0", "agent.actor_lr: input should be greater than 0"),
         ("--seed", "--seed"),

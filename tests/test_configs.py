@@ -73,6 +73,8 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
     ("text", "message"),
     [
         ("agent: {actor_rl: 1}", "unknown key 'agent.actor_rl' (did you mean 'actor_lr'?)"),
+        ("env: {workers: 3}", "unknown key 'env.workers' (now 'machine.workers')"),
+        ("device: cpu", "unknown key 'device' (now 'machine.device')"),
         ("sead: 1", "unknown key 'sead' (did you mean 'seed'?)"),
         ("agent: {actor_lr: fast}", "agent.actor_lr: input should be a valid number"),
         ("agent: {actor_lr: -1}", "agent.actor_lr: input should be greater than 0, got -1"),

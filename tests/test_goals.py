@@ -137,8 +137,14 @@ def test_a_damaged_or_foreign_file_is_replaced(cache: Path, two_lists: GoalLists
         np.zeros((50, 3, 1)),
         np.full((50, 3), np.nan),
         np.full((50, 3), np.inf),
+        np.full((50, 3), 10.0),
+        np.full((50, 3), 1),
+        np.zeros((50, 4)),
     ],
-    ids=["few", "no numbers", "many numbers", "a dimension more", "nan", "infinite"],
+    ids=[
+        *("few", "no numbers", "many numbers", "a dimension more", "nan", "infinite"),
+        *("far away", "whole numbers", "of a length that no task has"),
+    ],
 )
 def test_goals_that_can_not_be_are_not_believed(
     cache: Path, two_lists: GoalLists, wrong: np.ndarray

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 import agent.plan
+from agent import replay
 from agent.plan import resolve
 from agent.replay import ReplayBuffer
 from agent.sizing import matched_network
 from configs import UsageError, load_config
 from envs import ACTION_SIZE, OBS_SIZE
+from training import forecast
+from training.forecast import SIMULATOR_BYTES
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -151,3 +154,23 @@ def test_the_network_is_the_one_that_is_built():
 def test_a_plan_is_not_changed():
     with pytest.raises(FrozenInstanceError):
         resolve(load_config("mt10"), CPU).threads = 3
+
+
+def test_simulators_are_in_the_main_memory_whatever_the_device(machine, monkeypatch):
+    """A replay buffer on the GPU leaves the main memory to them; one on the CPU does not."""
+    config = load_config("mt10")
+    simulators = (50 + 50) * SIMULATOR_BYTES
+    on_cpu = resolve(config, CPU)
+    for plan, needed in (
+        (replace(on_cpu, replay_device=GPU), simulators),
+        (on_cpu, simulators + on_cpu.replay_bytes),
+    ):
+        free = {"cpu": needed, "cuda": 10**12}
+        monkeypatch.setattr(forecast, "free_bytes", lambda device, free=free: free[device.type])
+        monkeypatch.setattr(replay, "free_bytes", lambda device: 10**12)
+        forecast.require_memory(plan)
+        free["cpu"] -= 1
+        with pytest.raises(
+            UsageError, match=r"100 simulators need 2\.8 GB .*--env\.copies-per-task"
+        ):
+            forecast.require_memory(plan)

@@ -108,6 +108,15 @@ def test_of_a_single_value_the_spread_is_0_and_of_none_it_is_1():
     assert moments.mean.tolist() == [[7], [0]]
 
 
+@pytest.mark.parametrize(("name", "value"), [("mean", 1e200), ("squares", 1e101), ("squares", -1)])
+def test_load_refuses_numbers_with_which_the_next_sum_could_overflow(name, value):
+    """The fuzzer found them: finite when they are read, infinite one step later."""
+    state = RunningMoments(2, SIZE).state_dict()
+    wrong = {**state, name: np.full_like(state[name], value)}
+    with pytest.raises(ValueError, match=f"'{name}' is not within"):
+        RunningMoments(2, SIZE).load_state_dict(wrong)
+
+
 def test_load_refuses_another_number_of_tasks_and_a_negative_count():
     with pytest.raises(ValueError, match=r"'count' is float64 \(2,\)"):
         RunningMoments(3, SIZE).load_state_dict(RunningMoments(2, SIZE).state_dict())

@@ -12,15 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from conftest import TINY, resume, rows_written, training_process, wait_until
+from conftest import TINY, in_process, resume, rows_written, training_process, wait_until
 
+import train_mt10
 from agent.plan import resolve
 from configs.command_line import parse_train_command
 from envs import NonFiniteError, WorkerError, make_goal_lists, training_envs
 from envs.faults import FAULTS, OBSERVATION
 from envs.simulator.fault_detector import FaultDetector
 from train_mt10 import vector_step
-from training.checkpoints.folder import find_checkpoint
+from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.resume import restore, save_newest
 from training.metrics.rows import training_metrics
 from training.recorder import Recorder
@@ -158,3 +159,33 @@ def test_a_worker_that_is_not_replaced_stops_the_run_with_a_checkpoint(tmp_path:
     assert f"python train_mt10.py --resume {out}" in error
     steps = int(saved.name.removeprefix("step_"))
     resume(out, "--total-env-steps", steps + 100)
+
+
+def last_line(*arguments: object) -> str:
+    """How the command ends that ends with exit code 2."""
+    done = in_process(train_mt10.main, *arguments)
+    assert done.returncode == 2, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_run_that_has_broken_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
+    """Rates that throw every weight beyond all bounds: the command stops, and saves nothing of it."""
+    run = tmp_path / "run"
+    flags = ("--agent.critic-lr", "1e6", "--agent.actor-lr", "1e6", "--out", run)
+    line = last_line(*TINY, *flags)
+    assert "nothing is learned any more. The last checkpoint is good" in line
+    assert "saved" not in line
+    progress = load_state(find_checkpoint(run))["progress"]
+    assert progress["gradient_steps"] < 30
+
+
+def test_a_fault_in_the_very_first_step_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        FaultDetector, "check", lambda detector, *_: setattr(detector, "found", OBSERVATION)
+    )
+    run = tmp_path / "run"
+    line = last_line(*TINY, "--out", run)
+    assert line == "error: a simulator failed in its very first step; start again"
+    assert not list((run / "checkpoints").iterdir())

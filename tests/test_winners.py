@@ -201,6 +201,13 @@ def test_the_library_is_kept_and_a_cache_that_fails_is_done_without(tmp_path, mo
     assert not caplog.records
 
 
+@pytest.mark.parametrize("compiler", [" ", 'cc "', "cc -O2"])
+def test_an_odd_cc_is_no_reason_to_fail(tmp_path, monkeypatch, compiler):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build() is not None
+
+
 def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, caplog):
     compiler = tmp_path / "cc"
     compiler.write_text("#!/bin/sh\necho 'error: no such flag' >&2\necho more >&2\nexit 1\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import torch
+
 from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sizing import count_agent, matched_network
@@ -19,7 +21,7 @@ SIMULATOR_BYTES = 28_000_000
 def describe(plan: Plan) -> str:
     """A few lines for the console: this network and its opponent, memory, checkpoints."""
     lines = [_describe_network(plan, "dendritic"), _describe_network(plan, "mlp")]
-    replay, where = _replay_bytes(plan), plan.replay_device
+    replay, where = plan.replay_bytes, plan.replay_device
     # Weights, two Adam moments, and the target critics; two checkpoints exist while one is written,
     # and the best one, which has no moments.
     actor, critic = _dense_parameters(plan)
@@ -60,14 +62,21 @@ def require_memory(plan: Plan) -> None:
         plan.action_size,
         plan.replay_device,
     )
-    simulators = sum(_environments(plan)) * SIMULATOR_BYTES
-    if plan.replay_device.type == "cpu":
-        simulators += _replay_bytes(plan)
-    free = free_bytes(plan.replay_device) if plan.replay_device.type == "cpu" else simulators
-    if simulators > free:
+    in_use = plan.replay_bytes if plan.replay_device.type == "cpu" else 0
+    require_simulator_memory(sum(_environments(plan)), in_use)
+
+
+def require_simulator_memory(environments: int, in_use: int = 0) -> None:
+    """Raise `UsageError` if so many simulators do not fit next to `in_use` bytes.
+
+    Simulators live in the main memory, whatever the learner's device is.
+    """
+    needed, free = environments * SIMULATOR_BYTES, free_bytes(torch.device("cpu")) - in_use
+    if needed > free:
         raise UsageError(
-            f"env.copies_per_task and evaluation.copies_per_task: simulators and replay buffer need "
-            f"{simulators / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; use fewer copies"
+            f"{environments} simulators need {needed / 1e9:.1f} GB and {max(free, 0) / 1e9:.1f} GB are "
+            "left by the replay buffer; use fewer --env.copies-per-task and "
+            "--evaluation.copies-per-task, or a smaller --replay.capacity"
         )
 
 
@@ -92,12 +101,6 @@ def _environments(plan: Plan) -> tuple[int, int]:
     """Environments for training, and for evaluations."""
     config, tasks = plan.config, len(plan.tasks)
     return tasks * config.env.copies_per_task, tasks * config.evaluation.copies_per_task
-
-
-def _replay_bytes(plan: Plan) -> int:
-    copies, capacity = plan.config.env.copies_per_task, plan.config.replay.capacity
-    sizes = plan.obs_size, plan.action_size
-    return ReplayBuffer.bytes_needed(len(plan.tasks), copies, capacity, *sizes)
 
 
 def _describe_network(plan: Plan, kind: Literal["dendritic", "mlp"]) -> str:

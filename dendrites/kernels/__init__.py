@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -29,7 +28,7 @@ def load_kernels() -> ctypes.CDLL | None:
     `CC` names the compiler, `cc` by default. The library is kept in `active-dendrites` under
     `XDG_CACHE_HOME`, or `~/.cache`; if that folder cannot be used, it is built for this process only.
     """
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+    compiler = os.environ.get("CC", "").replace('"', "").split() or ["cc"]
     reason = f"no C compiler ({compiler[0]!r} not found)"
     for openmp in _OPENMP if shutil.which(compiler[0]) else ():
         try:
@@ -59,9 +58,7 @@ def _library(command: list[str]) -> ctypes.CDLL:
     name = f"kwinners-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
     # A cache may be missing, read-only, full, barred from holding programs, or hold a damaged file.
     with contextlib.suppress(OSError, RuntimeError):
-        cache = (
-            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "active-dendrites"
-        )
+        cache = _cache_home() / "active-dendrites"
         cache.mkdir(parents=True, exist_ok=True)
         if not (cache / name).is_file():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
@@ -70,6 +67,12 @@ def _library(command: list[str]) -> ctypes.CDLL:
         return ctypes.CDLL(str(cache / name))
     with tempfile.TemporaryDirectory() as scratch:  # what is loaded outlives its file
         return ctypes.CDLL(str(_compiled(command, Path(scratch) / name)))
+
+
+def _cache_home() -> Path:
+    """`XDG_CACHE_HOME`, unless it is relative, which its specification forbids; else `~/.cache`."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(named) if os.path.isabs(named) else Path.home() / ".cache"
 
 
 def _processor() -> str:
@@ -81,5 +84,5 @@ def _processor() -> str:
 
 def _compiled(command: list[str], target: Path) -> Path:
     arguments = [*command, str(_SOURCE), "-o", str(target)]
-    subprocess.run(arguments, check=True, capture_output=True, text=True)
+    subprocess.run(arguments, check=True, capture_output=True, text=True, errors="replace")
     return target

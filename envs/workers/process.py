@@ -48,9 +48,8 @@ def worker_main(
     _die_with_parent()
     configure_logging()
     try:
-        from envs.simulator.simulator import (
-            Simulator,
-        )  # before the limit: it holds for what is loaded
+        # Before the limit of threads, which holds for libraries that are loaded.
+        from envs.simulator.simulator import Simulator
 
         with threadpool_limits(1):  # one BLAS thread: more only get in the other workers' way
             arrays = shared.views()

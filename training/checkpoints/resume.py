@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from configs.errors import UsageError
-from configs.loading import config_as_dict, fixed_changes, parse_recorded_config
+from configs.loading import fixed_changes, parse_recorded_config
 from envs import NonFiniteError
 from envs.arrays import require_range
 from machine.cores import processor_name
@@ -188,7 +188,7 @@ def _loop_bytes(run: RunState) -> int:
 
 
 def _header(run: RunState) -> dict[str, Any]:
-    return {"config": config_as_dict(run.plan.config), "progress": asdict(run.progress)}
+    return {"config": asdict(run.plan.config), "progress": asdict(run.progress)}
 
 
 def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
