@@ -25,13 +25,13 @@ evaluate: $(READY) ## evaluate the trained policy that comes with the project (t
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
 	$(BIN)/python -m docs.build
 
-test: lint ## lint, type check, and every test but the slow ones (under four minutes on two cores)
+test: lint ## lint, type check, and every test but the slow ones (two minutes on two cores)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the slow tests: kills, harmed workers, fuzz, full disk, wheel, compiled resume
 	$(PYTEST) -m slow
 
-test-all: test test-slow ## everything: what CI runs
+test-all: test test-slow ## everything, as CI runs it
 
 lint: $(READY) ## format check, lint and type check only
 	$(BIN)/ruff format --check .

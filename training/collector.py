@@ -33,7 +33,7 @@ class Stateful(Protocol):
 
 
 class Collector:
-    """Owns the environments, the exploration and the running episodes; fills the replay buffer.
+    """Steps the environments, with exploration and running episodes; fills the replay buffer.
 
     Args:
         plan: of the run.
