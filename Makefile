@@ -6,7 +6,7 @@ READY := $(VENV)/installed
 # One thread in each of two test processes: two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help train evaluate results test test-slow test-all lint format lock clean
+.PHONY: help install train evaluate results test test-slow test-all lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,8 @@ $(READY): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	touch $@
+
+install: $(READY) ## make .venv from the lock; PYTHON=python3.12 chooses another Python
 
 train: $(READY) ## install what is needed, train the quick preset, print its report
 	$(BIN)/python train_mt10.py --config quick

@@ -71,6 +71,7 @@ def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
             state.collector.reset()
         else:
             restore(state, checkpoint)
+            print(f"resumed at step {state.progress.env_steps:,} of {config.total_env_steps:,}")
         seed, resumed = streams["evaluation"], checkpoint is not None
         try:
             with Recorder(state, folder, eval_envs, seed, signals, resumed) as recorder:

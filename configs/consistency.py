@@ -15,9 +15,11 @@ def inconsistencies(config: Config) -> Iterator[str]:
     env, replay, evaluation = config.env, config.replay, config.evaluation
     num_tasks = len(env.task_names)
     if replay.sampling == "balanced" and replay.batch_size % num_tasks:
+        below = replay.batch_size // num_tasks * num_tasks
+        choices = f"{below} or {below + num_tasks}" if below else f"{num_tasks}"
         yield (
             f"replay.batch_size: {replay.batch_size} can't be split evenly over {num_tasks} tasks; "
-            "use a multiple, or replay.sampling: uniform"
+            f"use {choices} (--replay.batch-size), or --replay.sampling uniform"
         )
     # Two, because a transition that is lost to a fault is replaced by the one before it.
     if replay.capacity < 2 * num_tasks * env.copies_per_task:
@@ -40,6 +42,8 @@ def _task_inconsistencies(env: EnvConfig) -> Iterator[str]:
     for task in env.task_names:
         if task in TASK_SETS:
             yield f"env.tasks: '{task}' is a set of tasks, not one in a list; give it alone"
+        elif "," in task:
+            yield f"env.tasks: '{task}' has a comma; separate tasks by spaces"
         elif task not in MT50:
             hint = did_you_mean(task.lower(), [*TASK_SETS, *MT50])
             yield f"env.tasks: unknown task '{task}'{hint}"

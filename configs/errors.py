@@ -33,13 +33,19 @@ def one_line(message: str) -> str:
 
 
 def exit_on_error(main: Callable[[], int]) -> None:
-    """Leave the process with the exit code of a command's `main`; 2 after an error line."""
+    """Leave the process with the exit code of a command's `main`; 2 after an error line.
+
+    130, as shells have it, after a Ctrl-C that nobody else has taken care of.
+    """
     try:
         sys.exit(main())
     except (UsageError, RunError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
     except OSError as error:  # disk full, folder gone or read-only
         print(f"error: {one_line(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped at once, without saving", file=sys.stderr)
+        sys.exit(130)
     except MemoryError:
         print(
             "error: out of memory; close other programs, or use smaller settings", file=sys.stderr

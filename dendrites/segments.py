@@ -51,7 +51,9 @@ def select_segment(activations: Tensor, gating: Gating) -> Tensor:
         return activations.abs().amax(dim=-2)
     if gating in ("max", "additive_bias"):
         return activations.amax(dim=-2)
-    return activations.squeeze(-2)  # single_segment, gate_table
+    if gating in ("single_segment", "gate_table"):
+        return activations.squeeze(-2)
+    raise ValueError(f"no segment is selected by gating {gating!r}")
 
 
 class DendriticSegments(nn.Module):

@@ -14,13 +14,20 @@ TASKS, INPUTS, UNITS = 4, 8, 64
 CONTEXT = torch.eye(TASKS).unsqueeze(1)  # [T, 1, T]: one context per task, for all its samples
 
 
+def layer(inputs: int, context_size: int | None) -> DendriticLayer:
+    """One of TASKS features of a context is 1; a layer that knows starts with gates that differ."""
+    density = 1 / TASKS
+    return DendriticLayer(
+        inputs, UNITS, context_size=context_size, context_density=density, winners=0.25
+    )
+
+
 class Network(nn.Module):
     """Two layers and a plain head; without a context size, layers without dendrites."""
 
     def __init__(self, context_size: int | None) -> None:
         super().__init__()
-        self.first = DendriticLayer(INPUTS, UNITS, context_size=context_size, winners=0.25)
-        self.second = DendriticLayer(UNITS, UNITS, context_size=context_size, winners=0.25)
+        self.first, self.second = layer(INPUTS, context_size), layer(UNITS, context_size)
         self.head = nn.Linear(UNITS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,8 +54,8 @@ def main() -> dict[str, float]:
         accuracy[name] = right.float().mean().item()
     share = answers.float().mean(dim=0)  # of tasks whose label is 1
     accuracy["best without context"] = torch.maximum(share, 1 - share).mean().item()
-    print(layer := networks["with context"].first)
-    gates = layer.gate(CONTEXT[:, 0])  # [T, units]
+    print(first := networks["with context"].first)
+    gates = first.gate(CONTEXT[:, 0])  # [T, units]
     for task, gate in enumerate([] if gates is None else gates[:, :8].tolist()):
         print(f"task {task}, gates of eight units:", *(f"{value:.2f}" for value in gate))
     print(*(f"{name}: {value:.1%}" for name, value in accuracy.items()), sep="\n")

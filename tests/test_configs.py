@@ -92,7 +92,9 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
         ("agent: {target_entropy: low}", "agent.target_entropy: input should be a valid number"),
         ("network: {gating: gate_table, context: embedding}", "gate_table needs network.context"),
         ("- 1", "the file: input should be a dictionary"),
-        ("replay: {batch_size: 501}", "can't be split evenly over 10 tasks"),
+        ("replay: {batch_size: 501}", "split evenly over 10 tasks; use 500 or 510 (--replay"),
+        ("replay: {batch_size: 7}", "split evenly over 10 tasks; use 10 (--replay.batch-size)"),
+        ("env: {tasks: ['reach-v3,push-v3']}", "has a comma; separate tasks by spaces"),
         ("network: {dendritic_layers: [2]}", "has layers 0 to 1 only"),
         (
             "network: {winners_density: [0.1, 0.2, 0.3]}",

@@ -268,7 +268,7 @@ def test_equal_generators_give_equal_layers():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"gating": "min"}, "gating must be one of abs_max_signed, .*, gate_table, got 'min'"),
+        ({"gating": "min"}, "gating must be one of abs_max_signed, .*, got 'min'"),
         ({"num_segments": 0}, "num_segments must be at least 1, got 0"),
         ({"segment_density": 0.0}, r"segment_density must be in \(0, 1\], got 0.0"),
         ({"context_density": 2}, r"context_density must be in \(0, 1\], got 2"),

@@ -40,8 +40,12 @@ def by_definition(layer, x, context, gating, winners):
     if context is not None:
         s = value["dendrites.weight"] @ context  # [J, units]
         signed = [column[np.abs(column).argmax()] for column in s.T]
-        d = {"abs_max_unsigned": np.abs(signed), "max": s.max(0), "additive_bias": s.max(0)}
-        chosen = d.get(gating, np.array(signed))
+        d = {
+            **dict.fromkeys(("abs_max_signed", "single_segment", "gate_table"), np.array(signed)),
+            **dict.fromkeys(("max", "additive_bias"), s.max(0)),
+            "abs_max_unsigned": np.abs(signed),
+        }
+        chosen = d[gating]
         y = y + chosen if gating == "additive_bias" else y / (1 + np.exp(-chosen))
     if winners is None:
         return np.maximum(y, 0)

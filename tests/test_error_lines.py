@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import evaluate
 import train_mt10
+from configs import exit_on_error
 from training.checkpoints.checksums import write_checksums
 from training.checkpoints.folder import find_checkpoint
 
@@ -164,3 +165,15 @@ def test_a_checkpoint_of_the_older_layout_is_named_as_such(copied_run: Path) -> 
     (copied_run / "config.yaml").write_text(yaml.safe_dump(settings))
     said = refused(train_mt10.main, "--resume", copied_run)
     assert "config.yaml: 'exploration' is missing; it was made by another version" in said
+
+
+def test_ctrl_c_where_nobody_waits_for_it_is_one_line_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_error(main)
+    assert caught.value.code == 130
+    assert capfd.readouterr().err == "stopped at once, without saving\n"

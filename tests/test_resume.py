@@ -16,6 +16,8 @@ from conftest import (
     ROOT,
     TINY,
     TINY_STEPS,
+    in_process,
+    refused,
     resume,
     rows_without_time,
     rows_written,
@@ -25,6 +27,7 @@ from conftest import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import train_mt10
 from agent.observations import observation_frame
 from configs import load_config
 from envs import OBS_SIZE
@@ -193,3 +196,25 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tiny_run: Path, tmp_path: P
     assert len(rows) > 3
     assert rows_without_time(tmp_path / "same") == rows
     assert rows_without_time(tmp_path / "other") != rows
+
+
+def test_a_new_end_that_has_been_passed_is_refused_and_changes_nothing(copied_run: Path) -> None:
+    before = (copied_run / "config.yaml").read_bytes()
+    said = refused(train_mt10.main, "--resume", copied_run, "--total-env-steps", 100)
+    assert f"--total-env-steps 100: the run has made {TINY_STEPS} steps already" in said
+    assert (copied_run / "config.yaml").read_bytes() == before
+    finished = in_process(train_mt10.main, "--resume", copied_run)  # at its end already
+    assert finished.returncode == 0, finished.stderr
+    assert f"resumed at step {TINY_STEPS} of {TINY_STEPS}" in finished.stdout
+
+
+def test_a_run_that_learns_nothing_says_so_before_it_starts() -> None:
+    dry = in_process(train_mt10.main, *TINY, "--total-env-steps", 150, "--dry-run")
+    assert (
+        "gradient steps: none, because the run ends before exploration.random_env_steps"
+        in dry.stdout
+    )
+    assert (
+        "gradient steps: 77, on 1 CPU threads"
+        in in_process(train_mt10.main, *TINY, "--dry-run").stdout
+    )

@@ -13,6 +13,7 @@ from agent.sizing import count_agent, matched_network
 from configs.errors import UsageError
 from configs.schema import NetworkConfig
 from machine.device import free_bytes
+from training.progress import updates_due
 
 SIMULATOR_BYTES = 28_000_000
 """Of one environment: 22 MB on average over the fifty tasks (at most 33), and its share of the process."""
@@ -47,7 +48,11 @@ def _describe_update(plan: Plan) -> str:
     where = f"{plan.threads} CPU threads" if on_cpu else str(plan.device)
     never = plan.config.machine.compile == "never"
     compiled = "not compiled" if never else "compiled at the first one"
-    return f"gradient steps: on {where}, {dtype} between hidden layers, {compiled}"
+    vector_steps = plan.config.total_env_steps // _environments(plan)[0]
+    due = updates_due(vector_steps, plan.config)
+    if not due:
+        return "gradient steps: none, because the run ends before exploration.random_env_steps do"
+    return f"gradient steps: {due:,}, on {where}, {dtype} between hidden layers, {compiled}"
 
 
 def require_memory(plan: Plan) -> None:

@@ -12,7 +12,12 @@ from configs.errors import UsageError
 from configs.loading import dump_config
 from configs.schema import Config
 from training.checkpoints.checksums import flush, refuse_links
-from training.checkpoints.folder import has_lost_its_checkpoint, newest_checkpoint
+from training.checkpoints.folder import (
+    has_lost_its_checkpoint,
+    load_state,
+    newest_checkpoint,
+)
+from training.progress import parse_progress
 from training.run_lock import lock_run
 
 _AT_FIRST = ("checkpoints", ".lock", ".config.yaml")
@@ -55,6 +60,8 @@ def open_run(folder: Path, config: Config, resume: bool) -> Iterator[Path | None
         checkpoint = newest_checkpoint(folder) if resume else None
         if resume and checkpoint is None:
             _begin_again(folder)
+        if checkpoint is not None:
+            _require_steps_left(checkpoint, config)
         _write_config(folder, config)
         print(f"run folder: {folder}", flush=True)
         yield checkpoint
@@ -72,6 +79,16 @@ def _begin_again(folder: Path) -> None:
             "new run"
         )
     print(f"{folder}: no checkpoint yet, so from its beginning")
+
+
+def _require_steps_left(checkpoint: Path, config: Config) -> None:
+    """Raise `UsageError` for a new end that the run has passed already."""
+    state, total = load_state(checkpoint), config.total_env_steps
+    done = parse_progress(state["progress"], f"{checkpoint}/state.json").env_steps
+    if total < done and total != state["config"].get("total_env_steps"):
+        raise UsageError(
+            f"--total-env-steps {total}: the run has made {done} steps already; give more, or leave it out"
+        )
 
 
 def _write_config(folder: Path, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -36,3 +37,5 @@ class StopSignals:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
+        # Not by print, which a signal may have interrupted.
+        os.write(2, b"stopping after this step; Ctrl-C again stops at once, without saving\n")
