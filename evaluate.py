@@ -95,24 +95,24 @@ def run_episodes(policy: Policy, plan: Plan) -> EpisodeResults:
     """Episodes on the goals that the plan's evaluation asks for, drawn with its seed."""
     from tqdm import tqdm
 
+    from agent.player import evaluated_player
     from envs import evaluation_envs, make_goal_lists
-    from training.evaluation import evaluate_policy
+    from training.evaluation import evaluate
     from training.streams import seed_streams
 
     config, evaluation = plan.config, plan.config.evaluation
     goals = make_goal_lists(plan.tasks, config.seed)
     episodes = evaluation.report_goals * evaluation.episodes_per_goal
+    player = evaluated_player(policy, len(plan.tasks), evaluation.actions == "sample")
     waves = -(-episodes // evaluation.copies_per_task)
     with (
-        evaluation_envs(config, goals, plan.evaluation_workers) as envs,
+        evaluation_envs(config, goals, plan.evaluation_workers, player) as envs,
         tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
     ):
-        return evaluate_policy(
-            policy,
+        return evaluate(
             envs,
+            evaluation,
             goals=evaluation.report_goals,
-            episodes_per_goal=evaluation.episodes_per_goal,
-            actions=evaluation.actions,
             seed=seed_streams(config.seed)["evaluation"],
             on_step=bar.update,
         )

@@ -51,22 +51,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
     """Train from the start or from a checkpoint, then write the report; returns the exit code."""
+    from agent.player import evaluated_player, exploring_player
+    from agent.sac import SAC
     from envs import WorkerError, evaluation_envs, make_goal_lists, training_envs
     from training.checkpoints.resume import restore, save_newest
     from training.recorder import Recorder
     from training.run_state import RunState
     from training.stop_signals import StopRequested, StopSignals
-    from training.streams import seed_streams
+    from training.streams import seed_streams, torch_generator
 
     config = plan.config
     streams = seed_streams(config.seed)
     goals = make_goal_lists(plan.tasks, config.seed)
+    agent = SAC(plan, torch_generator(streams["weights"]))
+    sampled = config.evaluation.actions == "sample"
+    explores = exploring_player(agent.policy, len(plan.tasks), config.exploration)
+    shows = evaluated_player(agent.policy, len(plan.tasks), sampled)
     with (
         StopSignals() as signals,
-        training_envs(config, goals, streams["environments"], plan.workers) as envs,
-        evaluation_envs(config, goals, plan.evaluation_workers) as eval_envs,
+        training_envs(config, goals, streams["environments"], plan.workers, explores) as envs,
+        evaluation_envs(config, goals, plan.evaluation_workers, shows) as eval_envs,
     ):
-        state = RunState.fresh(plan, envs, streams)
+        state = RunState.fresh(plan, agent, envs, streams)
         if checkpoint is None:
             state.collector.reset()
         else:
@@ -92,15 +98,15 @@ def learn(state: RunState, recorder: Recorder, signals: StopSignals) -> None:
     recorder.record()  # what was due when the run was stopped
     while state.progress.env_steps < state.plan.config.total_env_steps:
         signals.check()
-        vector_step(state)
+        play_and_learn(state)
         recorder.record()  # a row, an evaluation, a checkpoint, each when it is due
 
 
-def vector_step(state: RunState) -> None:
-    """One step of every environment, and the gradient steps that are due."""
+def play_and_learn(state: RunState) -> None:
+    """A chunk of steps of every environment, and the gradient steps due for the chunk before."""
     agent, progress = state.agent, state.progress
     agent.set_progress(progress.env_steps / state.plan.config.total_env_steps)
-    with state.collector.step():  # actions out; the simulators are busy ...
+    with state.collector.chunk():  # the simulators play with the actor as it is ...
         for batch, noise in state.batches.due():  # ... meanwhile the gradient steps that are due
             with state.stopwatch.section("learn"):
                 state.metrics.add(agent.update(batch, noise))

@@ -1,15 +1,17 @@
-"""Exploration: noise that is correlated in time, and actions held for a while."""
+"""Exploration: noise that is correlated in time, and actions held for a while.
+
+Both are functions of random numbers that were drawn before, and of a memory of the running episode
+that is zero at its start: they act in the simulators' processes (`agent/player.py`).
+"""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from envs.arrays import require_range, restore
+Shape = tuple[int, ...]
 
 
 class ExplorationNoise:
@@ -20,34 +22,31 @@ class ExplorationNoise:
     process, e' = rho e + sqrt(1 - rho^2) xi, which needs one number per action dimension.
 
     Args:
-        shape: (T, N, action) of a vector step.
+        action_size: A.
         correlation: rho in [0, 1); 0 is independent noise.
     """
 
-    def __init__(self, shape: tuple[int, ...], correlation: float) -> None:
+    def __init__(self, action_size: int, correlation: float) -> None:
         self.correlation = correlation
-        self._noise = torch.zeros(shape)
-        self._fresh = torch.ones(shape[:2], dtype=torch.bool)  # environments at an episode's start
+        self.draws_size = action_size
+        self.memory_size = action_size + 1  # e, and 1 once there was a step
 
-    def next(self, generator: Generator) -> Tensor:
-        """The noise of the next step, `[T, N, action]`."""
-        new = torch.randn(self._noise.shape, generator=generator)
-        mixed = self.correlation * self._noise + math.sqrt(1 - self.correlation**2) * new
-        self._noise.copy_(torch.where(self._fresh.unsqueeze(-1), new, mixed))
-        self._fresh.zero_()
-        return self._noise
+    def draw(self, shape: Shape, generator: Generator) -> Tensor:
+        """The xi of one step, `[*shape, A]`."""
+        return torch.randn((*shape, self.draws_size), generator=generator)
 
-    def forget(self, done: NDArray[np.bool_]) -> None:
-        """Start anew where an episode has ended, `done [T, N]`."""
-        self._fresh |= torch.from_numpy(done)
+    def next(self, draws: Tensor, memory: Tensor) -> Tensor:
+        """The noise of the next step, `[..., A]`.
 
-    def state_dict(self) -> dict[str, NDArray]:
-        """Everything needed to go on, mid-episode too."""
-        return {"noise": self._noise.numpy(), "fresh": self._fresh.numpy()}
-
-    def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes."""
-        restore(self.state_dict(), state)
+        Args:
+            draws: `[..., A]`.
+            memory: `[..., A + 1]`, changed in place.
+        """
+        before, started = memory[..., :-1], memory[..., -1:] > 0
+        mixed = self.correlation * before + math.sqrt(1 - self.correlation**2) * draws
+        noise = torch.where(started, mixed, draws)
+        memory[..., :-1], memory[..., -1] = noise, 1
+        return noise
 
 
 class HeldActions:
@@ -59,40 +58,38 @@ class HeldActions:
     (Dabney et al. 2020, arXiv 2006.01782), here for each dimension on its own.
 
     Args:
-        shape: (T, N, action) of a vector step.
+        action_size: A.
         rate: chance that a free dimension is held from this step on.
         longest: a hold lasts 1 to so many steps, each as likely.
     """
 
-    def __init__(self, shape: tuple[int, ...], rate: float, longest: int) -> None:
+    def __init__(self, action_size: int, rate: float, longest: int) -> None:
         self.rate, self.longest = rate, longest
-        self._steps_left = torch.zeros(shape, dtype=torch.int64)
-        self._value = torch.zeros(shape)
+        self.action_size = action_size
+        self.draws_size = 3 * action_size  # whether a hold starts, how long it lasts, its value
+        self.memory_size = 2 * action_size  # steps left, value
 
-    def apply(self, actions: NDArray[np.float32], generator: Generator) -> NDArray[np.float32]:
-        """The actions `[T, N, action]` to take instead of the policy's; held values are in [-1, 1]."""
-        if not self.rate:
-            return actions
-        shape = self._value.shape
-        starts = (torch.rand(shape, generator=generator) < self.rate) & (self._steps_left == 0)
-        steps = torch.randint(1, self.longest + 1, shape, generator=generator)
-        value = 2 * torch.rand(shape, generator=generator) - 1
-        self._steps_left.copy_(torch.where(starts, steps, self._steps_left))
-        self._value.copy_(torch.where(starts, value, self._value))
-        held = torch.where(self._steps_left > 0, self._value, torch.from_numpy(actions))
-        self._steps_left.sub_(1).clamp_(min=0)
-        return held.numpy()
+    def draw(self, shape: Shape, generator: Generator) -> Tensor:
+        """The random numbers of one step, `[*shape, 3 A]`."""
+        size = (*shape, self.action_size)
+        starts = torch.rand(size, generator=generator)
+        steps = torch.randint(1, self.longest + 1, size, generator=generator)
+        value = 2 * torch.rand(size, generator=generator) - 1
+        return torch.cat([starts, steps, value], dim=-1)
 
-    def forget(self, done: NDArray[np.bool_]) -> None:
-        """Let go where an episode has ended, `done [T, N]`."""
-        self._steps_left[torch.from_numpy(done)] = 0
+    def apply(self, actions: Tensor, draws: Tensor, memory: Tensor) -> Tensor:
+        """The actions to take instead of the policy's; held values are in [-1, 1].
 
-    def state_dict(self) -> dict[str, NDArray]:
-        """Everything needed to go on, mid-hold too."""
-        return {"steps_left": self._steps_left.numpy(), "value": self._value.numpy()}
-
-    def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Restore `state_dict()`; raises `ValueError` on other shapes or lengths of holds."""
-        require_range("steps_left", state["steps_left"], 0, self.longest)
-        require_range("value", state["value"], -1, 1)
-        restore(self.state_dict(), state)
+        Args:
+            actions: `[..., A]`.
+            draws: `[..., 3 A]`.
+            memory: `[..., 2 A]`, changed in place.
+        """
+        start, steps, value = draws.chunk(3, dim=-1)
+        left, held = memory.chunk(2, dim=-1)  # views
+        starts = (start < self.rate) & (left == 0)
+        left.copy_(torch.where(starts, steps, left))
+        held.copy_(torch.where(starts, value, held))
+        taken = torch.where(left > 0, held, actions)
+        left.sub_(1).clamp_(min=0)
+        return taken

@@ -29,6 +29,16 @@ class Policy:
         self.observations = observations
         self.actor = _float32_twin(actor)
 
+    def tensors(self) -> list[Tensor]:
+        """All that learning changes: the scale of observations and the actor's parameters, float32."""
+        return [self.observations.mean, self.observations.spread, *self.actor.parameters()]
+
+    def to(self, device: torch.device) -> Policy:
+        """Itself, with its tensors moved to a device."""
+        self.observations.to(device)
+        self.actor.to(device)
+        return self
+
     @torch.no_grad()
     def act(self, obs: NDArray[np.float32], noise: Tensor | None) -> NDArray[np.float32]:
         """Actions in [-1, 1] for task-major observations.

@@ -117,8 +117,7 @@ def _ours(
     def run() -> float:
         start = time.perf_counter()
         for step in range(env_steps // envs.num_envs):
-            envs.step_async(actions[step % 100])
-            envs.step_wait()
+            envs.step(actions[step % 100])
         return env_steps / (time.perf_counter() - start)
 
     return run

@@ -187,6 +187,9 @@ class TrainingConfig:
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
+    chunk_vector_steps: Hundreds = 10
+    """Vector steps that the simulators play on their own, with the actor as it is, while the learner
+    does the gradient steps that are due for the chunk before; 1 always acts with the newest actor."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Importing this imports neither Meta-World nor MuJoCo: the simulators live in the
 from envs.errors import NonFiniteError, WorkerError
 from envs.from_config import evaluation_envs, training_envs
 from envs.goals import GoalLists, make_goal_lists
+from envs.players import Player
 from envs.rollout import EpisodeResults, rollout
 from envs.sizes import ACTION_SIZE, OBS_SIZE
 from envs.vector import MetaWorldVectorEnv, Step
@@ -17,6 +18,7 @@ __all__ = [
     "GoalLists",
     "MetaWorldVectorEnv",
     "NonFiniteError",
+    "Player",
     "Step",
     "WorkerError",
     "evaluation_envs",

@@ -6,11 +6,15 @@ from numpy.random import SeedSequence
 
 from configs.schema import Config
 from envs.goals import GoalLists
+from envs.players import Player
 from envs.vector import MetaWorldVectorEnv
+
+EVALUATION_CHUNK = 10
+"""Vector steps that the workers play at once; what is measured does not depend on it."""
 
 
 def training_envs(
-    config: Config, goal_lists: GoalLists, seed: SeedSequence, workers: int
+    config: Config, goal_lists: GoalLists, seed: SeedSequence, workers: int, player: Player
 ) -> MetaWorldVectorEnv:
     """The environments that the agent learns in, in so many worker processes."""
     env, machine = config.env, config.machine
@@ -21,6 +25,8 @@ def training_envs(
         copies=env.copies_per_task,
         horizon=env.horizon,
         seed=seed,
+        player=player,
+        longest_chunk=config.training.chunk_vector_steps,
         workers=workers,
         start_method=machine.start_method,
         stagger=env.stagger_episodes,
@@ -29,7 +35,9 @@ def training_envs(
     )
 
 
-def evaluation_envs(config: Config, goal_lists: GoalLists, workers: int) -> MetaWorldVectorEnv:
+def evaluation_envs(
+    config: Config, goal_lists: GoalLists, workers: int, player: Player
+) -> MetaWorldVectorEnv:
     """The environments that it is evaluated in: goals given, the evaluation's horizon, no autoreset."""
     evaluation, machine = config.evaluation, config.machine
     return MetaWorldVectorEnv(
@@ -37,6 +45,8 @@ def evaluation_envs(config: Config, goal_lists: GoalLists, workers: int) -> Meta
         goal_lists,
         copies=evaluation.copies_per_task,
         horizon=evaluation.horizon,
+        player=player,
+        longest_chunk=EVALUATION_CHUNK,
         workers=workers,
         start_method=machine.start_method,
         autoreset=False,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.vector import MetaWorldVectorEnv
+from envs.vector import MetaWorldVectorEnv, Step
 
 Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Observations `[T, N, 39]` -> actions `[T, N, 4]`."""
@@ -29,10 +30,11 @@ class EpisodeResults:
 
 def rollout(
     envs: MetaWorldVectorEnv,
-    policy: Policy,
+    policy: Policy | None = None,
     *,
     goals: int,
     episodes_per_goal: int = 1,
+    generator: Any = None,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Run every one of the first `goals` goals of every task `episodes_per_goal` times.
@@ -42,13 +44,14 @@ def rollout(
 
     Args:
         envs: made with `autoreset=False`; its N copies of a task share the episodes.
-        policy: acts on observations.
+        policy: acts on observations; `None` for the player of the environments.
         goals, episodes_per_goal: K is their product.
+        generator: source of the player's random numbers.
         on_step: called after every vector step; may raise to abandon the evaluation.
     """
     plan = np.repeat(np.arange(goals), episodes_per_goal)  # [K]
     waves = [
-        _run_wave(envs, policy, plan[start : start + envs.copies], on_step)
+        _run_wave(envs, plan[start : start + envs.copies], policy, generator, on_step)
         for start in range(0, len(plan), envs.copies)
     ]
     columns = {name: np.concatenate([wave[name] for wave in waves], axis=1) for name in waves[0]}
@@ -57,21 +60,19 @@ def rollout(
 
 def _run_wave(
     envs: MetaWorldVectorEnv,
-    policy: Policy,
     goals: NDArray[np.int64],
+    policy: Policy | None,
+    generator: Any,
     on_step: Callable[[], object],
 ) -> dict[str, NDArray]:
     """One episode on each of up to N goals, the same goals for all tasks; `[T, len(goals)]`."""
     padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals
     plan = np.broadcast_to(padded, envs.shape)
-    obs = envs.reset(plan)
     returns = np.zeros(envs.shape)
     first = np.full(envs.shape, -1)
     success = np.zeros(envs.shape, bool)
-    for step_index in range(envs.horizon):
-        envs.step_async(policy(obs))
-        step = envs.step_wait()
-        obs, success = step.obs, step.success
+    for step_index, step in enumerate(_steps(envs, envs.reset(plan), policy, generator)):
+        success = step.success
         returns += step.reward
         first[success & (first < 0)] = step_index + 1
         on_step()
@@ -84,3 +85,20 @@ def _run_wave(
         "steps_to_success": first,
     }
     return {name: values[:, : len(goals)] for name, values in results.items()}
+
+
+def _steps(
+    envs: MetaWorldVectorEnv, obs: NDArray[np.float32], policy: Policy | None, generator: Any
+) -> Iterator[Step]:
+    """The steps of one episode in every environment, to the horizon."""
+    left = envs.horizon
+    while left:
+        if policy is None:
+            chunk = min(left, envs.longest_chunk)
+            envs.play_async(chunk, generator=generator)
+            steps = envs.play_wait()
+        else:
+            steps = [envs.step(policy(obs))]
+            obs = steps[0].obs
+        left -= len(steps)
+        yield from steps

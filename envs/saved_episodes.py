@@ -23,7 +23,7 @@ def require_state(state: dict[str, Any], own: Arrays, num_goals: int) -> None:
         ValueError: a shape, a dtype or a number is not possible here.
         KeyError: an array is missing.
     """
-    for name in ("goal", "next_goal", "time_limit", "elapsed", "obs"):
+    for name in ("goal", "next_goals", "time_limit", "elapsed", "obs", "memory"):
         expected = getattr(own, name)
         if state[name].shape != expected.shape or state[name].dtype != expected.dtype:
             raise ValueError(f"'{name}' is {state[name].dtype} {state[name].shape}")
@@ -35,7 +35,7 @@ def require_state(state: dict[str, Any], own: Arrays, num_goals: int) -> None:
         raise ValueError(f"'action_log' is of {actions.shape[1]} steps, at most {horizon}")
     if actions.dtype != np.float32 or not (np.abs(actions) <= 1).all():
         raise ValueError("'action_log' is not float32 within -1 and 1")
-    for name in ("goal", "next_goal"):
+    for name in ("goal", "next_goals"):
         require_range(name, state[name], 0, num_goals - 1)
     require_range("time_limit", state["time_limit"], 1, horizon)
     require_range("elapsed", state["elapsed"], 0, min(actions.shape[1], horizon - 1))

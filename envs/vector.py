@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from envs.errors import NonFiniteError
 from envs.faults import FAULTS
 from envs.goals import GoalLists
+from envs.players import Player
 from envs.saved_episodes import require_state
 from envs.sizes import ACTION_SIZE
+from envs.workers.commands import PLAY, RESET, RESTORE, Command
 from envs.workers.pool import WorkerPool
-from envs.workers.process import RESET, RESTORE, STEP, EnvSpec
-from envs.workers.shared_arrays import SharedArrays
+from envs.workers.share import EnvSpec
+from envs.workers.shared_arrays import RUNNING, SharedArrays
 from machine.cores import usable_cores
 
 _log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 class Step(NamedTuple):
     """What one step of all environments gives; arrays are copies, `[T, N, ...]`, task-major."""
 
+    action: NDArray[np.float32]  # [T, N, 4] that was taken
     obs: NDArray[np.float32]  # [T, N, 39] to act on next: a reset observation where done
     next_obs: NDArray[np.float32]  # [T, N, 39] true successor, also at the end of an episode
     reward: NDArray[np.float32]  # [T, N]
@@ -33,7 +36,7 @@ class Step(NamedTuple):
     truncated: NDArray[np.bool_]  # [T, N]
     success: NDArray[np.bool_]  # [T, N]
     lost: NDArray[np.bool_]  # [T, N] faulty: not to be learned from; truncated, next_obs as before
-    worker_restarts: int  # workers that were replaced during this step
+    worker_restarts: int  # workers that were replaced in the chunk that this step is the first of
 
     @property
     def done(self) -> NDArray[np.bool_]:
@@ -44,7 +47,8 @@ class Step(NamedTuple):
 class MetaWorldVectorEnv:
     """N copies of each task, stepped together by worker processes, in task-major order.
 
-    Environments are dealt to the workers in turn, so that every worker has its share of slow tasks.
+    The workers play chunks of steps: with the actions that they are given, or with those of a player
+    that acts inside the workers, so that the trainer is free meanwhile. Environments are dealt to the workers in turn, so that every worker has its share of slow tasks.
     Results do not depend on the number of workers. Goals are drawn in the trainer, from one
     generator per copy.
 
@@ -55,6 +59,8 @@ class MetaWorldVectorEnv:
         copies: N.
         horizon: episode length [environment steps].
         seed: gives every copy its own goal generator; `None` where `reset` is always given goals.
+        player: acts in the workers; `None` where all actions are given.
+        longest_chunk: K, the most vector steps that are played at once.
         workers: processes, or `auto` for one per CPU core; never more than environments.
         start_method: of the processes: spawn or fork.
         autoreset: reset an environment in the step that ends its episode.
@@ -76,6 +82,8 @@ class MetaWorldVectorEnv:
         copies: int = 1,
         horizon: int = 500,
         seed: SeedSequence | None = None,
+        player: Player | None = None,
+        longest_chunk: int = 1,
         workers: int | Literal["auto"] = "auto",
         start_method: str = "spawn",
         autoreset: bool = True,
@@ -88,13 +96,17 @@ class MetaWorldVectorEnv:
         self.tasks, self.copies, self.horizon, self.num_goals = tasks, copies, horizon, num_goals
         self.shape = (len(tasks), copies)
         self.num_envs = len(tasks) * copies
-        self._stagger, self._autoreset = stagger, autoreset
+        self.longest_chunk = longest_chunk
+        self._stagger, self._autoreset, self._player = stagger, autoreset, player
         self._seeds = [] if seed is None else seed.spawn(self.num_envs)
         self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
         self._logged: set[tuple[str, int]] = set()  # task and fault: each is logged once
 
         context = multiprocessing.get_context(start_method)
-        shared = SharedArrays(context, self.num_envs, horizon)
+        sizes = {"K": longest_chunk, "E": self.num_envs, "horizon": horizon, "D": 0, "S": 0, "P": 0}
+        if player is not None:
+            sizes |= {"D": player.draws_size, "S": player.memory_size, "P": player.weights().size}
+        shared = SharedArrays(context, sizes)
         self._arrays = shared.views()
         count = min(usable_cores() if workers == "auto" else workers, self.num_envs)
         specs = [
@@ -107,6 +119,7 @@ class MetaWorldVectorEnv:
             self._arrays,
             [specs[index::count] for index in range(count)],
             autoreset=autoreset,
+            player=None if player is None else player.for_workers(),
             timeout_s=step_timeout_s,
             max_restarts=max_worker_restarts,
             describe=self.describe,
@@ -128,46 +141,92 @@ class MetaWorldVectorEnv:
         if self._stagger:
             fraction = (np.arange(self.num_envs) % self.copies + 1) / self.copies
             arrays.time_limit[:] = np.maximum(1, np.rint(self.horizon * fraction))
+        arrays.memory[:] = 0
         for row in range(self.num_envs):
             arrays.goal[row] = self._draw_goal(row) if goals is None else goals.flat[row]
-            arrays.next_goal[row] = arrays.goal[row] if goals is not None else self._draw_goal(row)
-        self._pool.ask(RESET)
+            for place in range(self.longest_chunk):
+                arrays.next_goals[row, place] = (
+                    arrays.goal[row] if goals is not None else self._draw_goal(row)
+                )
+        self._pool.ask(Command(RESET))
         self._pool.wait()
         return self._task_major(arrays.obs)
 
-    def step_async(self, actions: NDArray[np.float32]) -> None:
-        """Send actions `[T, N, 4]` and return while the workers simulate.
+    def step(self, actions: NDArray[np.float32]) -> Step:
+        """One step with the given actions `[T, N, 4]`.
 
         Raises:
-            NonFiniteError: an action is NaN or infinite; nothing is sent.
+            NonFiniteError: an action is NaN or infinite; nothing is done.
         """
-        flat = actions.reshape(self.num_envs, ACTION_SIZE)
-        if not np.isfinite(flat).all():
-            row = int(np.argmin(np.isfinite(flat).all(axis=1)))
-            raise NonFiniteError(f"the action for {self.describe(row)} is not finite: {flat[row]}")
-        self._arrays.action[:] = flat
-        self._arrays.action_log[np.arange(self.num_envs), self._arrays.elapsed] = flat
-        self._pool.ask(STEP)
+        self._require_finite(actions[None])
+        self.play_async(1, actions=actions[None])
+        return self.play_wait()[0]
 
-    def step_wait(self) -> Step:
-        """The results of the last `step_async`."""
+    def play_async(
+        self,
+        steps: int,
+        *,
+        actions: NDArray[np.float32] | None = None,
+        generator: Any = None,
+    ) -> None:
+        """Let the workers play a chunk of at most K vector steps, and return meanwhile.
+
+        Args:
+            steps: of every environment.
+            actions: `[steps, T, N, 4]`; `None` leaves them to the player, as it is now.
+            generator: source of the player's random numbers.
+        """
+        arrays, given = self._arrays, actions is not None
+        if actions is not None:
+            arrays.action[:steps] = actions.reshape(steps, self.num_envs, ACTION_SIZE)
+        elif self._player is not None:
+            arrays.weights[:] = self._player.weights()
+            arrays.draws[:steps] = self._player.draw(steps, self.num_envs, generator)
+        arrays.goals_used[:] = 0
+        self._pool.ask(Command(PLAY, 0, steps, given))
+
+    def play_wait(self) -> list[Step]:
+        """The steps of the last `play_async`.
+
+        Raises:
+            NonFiniteError: the player chose an action that is NaN or infinite.
+        """
         restarts = self._pool.restarts
         self._pool.wait()
+        stop = self._pool.steps_asked
+        self._require_finite(self._arrays.action[:stop].reshape(stop, *self.shape, ACTION_SIZE))
+        restarts = self._pool.restarts - restarts
+        steps = [self._step(index, 0 if index else restarts) for index in range(stop)]
+        self._draw_goals()
+        return steps
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the workers were at work in the last chunk, mean over environments."""
+        return float(self._arrays.busy_s.mean())
+
+    def _step(self, index: int, worker_restarts: int) -> Step:
+        """Step `index` of the chunk that was played."""
         arrays = self._arrays
-        names = ("obs", "next_obs", "reward", "terminated", "truncated", "success")
-        copies = {name: self._task_major(getattr(arrays, name)) for name in names}
-        step = Step(
-            **copies,
-            lost=self._task_major(arrays.fault > 0),
-            worker_restarts=self._pool.restarts - restarts,
+        names = ("action", "next_obs", "reward", "terminated", "truncated", "success")
+        faults = arrays.fault[index]
+        for row in np.flatnonzero(faults).tolist():
+            self._log_fault(row, int(faults[row]))
+        return Step(
+            obs=self._task_major(arrays.obs_after[index]),
+            **{name: self._task_major(getattr(arrays, name)[index]) for name in names},
+            lost=self._task_major(faults > 0),
+            worker_restarts=worker_restarts,
         )
-        for row in np.flatnonzero(arrays.fault).tolist():
-            self._log_fault(row, int(arrays.fault[row]))
-        for row in np.flatnonzero(step.done).tolist():
-            arrays.time_limit[row] = self.horizon
-            if self._goal_generators:
-                arrays.next_goal[row] = self._draw_goal(row)
-        return step
+
+    def _draw_goals(self) -> None:
+        """Fill up the goals of coming episodes after a chunk."""
+        arrays = self._arrays
+        for row in np.flatnonzero(arrays.goals_used).tolist():
+            used = int(arrays.goals_used[row])
+            coming = arrays.next_goals[row]
+            coming[:-used] = coming[used:].copy()
+            coming[len(coming) - used :] = [self._draw_goal(row) for _ in range(used)]
 
     def state_dict(self) -> dict[str, Any]:
         """Goals, generators and actions of the running episodes: enough to rebuild them exactly."""
@@ -175,10 +234,11 @@ class MetaWorldVectorEnv:
         longest = int(arrays.elapsed.max())
         return {
             "goal": arrays.goal.copy(),
-            "next_goal": arrays.next_goal.copy(),
+            "next_goals": arrays.next_goals.copy(),
             "time_limit": arrays.time_limit.copy(),
             "elapsed": arrays.elapsed.copy(),
             "obs": arrays.obs.copy(),
+            "memory": arrays.memory.copy(),
             "action_log": arrays.action_log[:, :longest].copy(),
             "generators": [g.bit_generator.state for g in self._goal_generators],
         }
@@ -195,12 +255,14 @@ class MetaWorldVectorEnv:
         """
         arrays = self._arrays
         require_state(state, arrays, self.num_goals)
-        for name in ("goal", "next_goal", "time_limit", "elapsed"):
+        if self._player is not None:
+            self._player.require_memory(state["memory"])
+        for name in ("goal", "next_goals", "time_limit", "elapsed", "memory"):
             getattr(arrays, name)[:] = state[name]
         arrays.action_log[:, : state["action_log"].shape[1]] = state["action_log"]
         for generator, own in zip(self._goal_generators, state["generators"], strict=True):
             generator.bit_generator.state = own
-        self._pool.ask(RESTORE)
+        self._pool.ask(Command(RESTORE))
         self._pool.wait()
         difference = np.abs(arrays.obs - state["obs"]).max()
         if difference > 0:
@@ -215,7 +277,7 @@ class MetaWorldVectorEnv:
     def state_bytes(self) -> int:
         """The most that the arrays of `state_dict()` can take."""
         arrays = self._arrays
-        return arrays.action_log.nbytes + arrays.obs.nbytes + 4 * arrays.goal.nbytes
+        return sum(getattr(arrays, name).nbytes for name in RUNNING)
 
     def describe(self, row: int) -> str:
         """Task, copy and seed of environment `row`, for messages; evaluations have no seed."""
@@ -231,6 +293,14 @@ class MetaWorldVectorEnv:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _require_finite(self, actions: NDArray[np.float32]) -> None:
+        """Raise `NonFiniteError` if one of `actions [steps, T, N, 4]` is NaN or infinite."""
+        finite = np.isfinite(actions).all(axis=-1).reshape(-1, self.num_envs)
+        if not finite.all():
+            step, row = np.argwhere(~finite)[0].tolist()
+            action = actions.reshape(-1, self.num_envs, ACTION_SIZE)[step, row]
+            raise NonFiniteError(f"the action for {self.describe(row)} is not finite: {action}")
 
     def _draw_goal(self, row: int) -> int:
         return int(self._goal_generators[row].integers(self.num_goals))

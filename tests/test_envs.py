@@ -21,7 +21,7 @@ from configs import MT10
 from envs import GoalLists, MetaWorldVectorEnv, NonFiniteError, Step, WorkerError, rollout
 from envs.simulator.reset_cache import set_goal
 from envs.simulator.simulator import make_environment
-from envs.workers.process import WorkerEnv
+from envs.workers.share import WorkerEnv
 
 TWO = ("reach-v3", "drawer-close-v3")
 
@@ -38,11 +38,7 @@ def random_actions(steps: int, tasks: int, copies: int) -> np.ndarray:
 
 
 def run(envs: MetaWorldVectorEnv, actions: np.ndarray) -> list[Step]:
-    steps = []
-    for action in actions:
-        envs.step_async(action)
-        steps.append(envs.step_wait())
-    return steps
+    return [envs.step(action) for action in actions]
 
 
 def assert_equal_steps(left: list[Step], right: list[Step]) -> None:
@@ -191,11 +187,11 @@ def test_a_worker_is_replaced_and_nothing_is_lost(
             harm(victim)
         if moment == "during a step":
             freeze(victim)  # so that it is not done before it is harmed
-        envs.step_async(actions[23])
+        envs.play_async(1, actions=actions[23:24])
         if moment == "during a step":
             harm(victim)
         started = time.monotonic()
-        steps.append(envs.step_wait())
+        steps += envs.play_wait()
         if moment != "before a reset":
             assert time.monotonic() - started < 2 + 60  # the timeout, and a new process
             assert steps[-1].worker_restarts == 1
@@ -224,13 +220,13 @@ def test_a_worker_that_fails_at_the_same_step_again_loses_its_episodes_only(
     with make(goal_lists, **options) as envs:
         first = envs.reset()
         expected = run(envs, actions)
-        next_goals = envs.state_dict()["next_goal"].reshape(2, 2)
+        next_goals = envs.state_dict()["next_goals"].reshape(2, 2)
     original = WorkerEnv.step
 
-    def fail(env: WorkerEnv) -> None:
+    def fail(env: WorkerEnv, step: int) -> None:
         if env.row == 1 and env.arrays.elapsed[1] == 4 and env.arrays.goal[1] != next_goals[0, 1]:
             os._exit(7)
-        original(env)
+        original(env, step)
 
     monkeypatch.setattr(WorkerEnv, "step", fail)
     with make(goal_lists, **options) as envs:
@@ -306,7 +302,7 @@ def test_actions_that_are_not_finite_are_not_sent(goal_lists: GoalLists) -> None
         actions = random_actions(2, 2, 2)
         actions[0, 1, 0, 2] = np.nan
         with pytest.raises(NonFiniteError, match=r"drawer-close-v3 \(copy 0"):
-            envs.step_async(actions[0])
+            envs.step(actions[0])
         run(envs, actions[1:])
 
 

@@ -12,15 +12,16 @@ from configs import MT10
 from envs import GoalLists
 from envs.faults import FAULTS, METAWORLD, MUJOCO, OBSERVATION, RAISED, REWARD
 from envs.simulator.simulator import Simulator
-from envs.workers.process import WorkerEnv
+from envs.workers.share import WorkerEnv
 from envs.workers.shared_arrays import SharedArrays
 
 
 def make(goal_lists: GoalLists, task: str, autoreset: bool = True) -> WorkerEnv:
     """One environment as in a worker process, but in ours, where its simulator can be harmed."""
-    arrays = SharedArrays(multiprocessing.get_context("spawn"), 1, 500).views()
+    sizes = {"K": 1, "E": 1, "horizon": 500, "D": 0, "S": 0, "P": 0}
+    arrays = SharedArrays(multiprocessing.get_context("spawn"), sizes).views()
     env = WorkerEnv(Simulator(task, goal_lists[task]), 0, arrays, autoreset)
-    arrays.time_limit[:], arrays.goal[:], arrays.next_goal[:] = 50, 3, 4
+    arrays.time_limit[:], arrays.goal[:], arrays.next_goals[:] = 50, 3, 4
     env.reset()
     return env
 
@@ -69,43 +70,43 @@ def test_every_fault_is_found_and_its_episode_ends(
     fresh.arrays.goal[:] = 4
     fresh.reset()
     for _ in range(3):
-        env.step()
-        assert arrays.fault[0] == 0
+        env.step(0)
+        assert arrays.fault[0, 0] == 0
     acted_on = arrays.obs[0].copy()
     with monkeypatch.context() as patch:
         expected = harm(env, how, patch)
-        env.step()
-    assert FAULTS[arrays.fault[0]] == FAULTS[expected]
-    assert arrays.truncated[0]
-    assert not arrays.terminated[0]
-    assert not arrays.success[0]
-    assert arrays.reward[0] == 0
-    np.testing.assert_array_equal(arrays.next_obs[0], acted_on)
+        env.step(0)
+    assert FAULTS[arrays.fault[0, 0]] == FAULTS[expected]
+    assert arrays.truncated[0, 0]
+    assert not arrays.terminated[0, 0]
+    assert not arrays.success[0, 0]
+    assert arrays.reward[0, 0] == 0
+    np.testing.assert_array_equal(arrays.next_obs[0, 0], acted_on)
     # the next episode is a good one, on the next goal, bit for bit
     assert arrays.goal[0] == 4
     np.testing.assert_array_equal(arrays.obs, fresh.arrays.obs)
     for _ in range(5):
-        env.step()
-        fresh.step()
-        assert arrays.fault[0] == 0
+        env.step(0)
+        fresh.step(0)
+        assert arrays.fault[0, 0] == 0
         np.testing.assert_array_equal(arrays.obs, fresh.arrays.obs)
 
 
 def test_in_an_evaluation_a_broken_episode_never_succeeds_again(goal_lists: GoalLists) -> None:
     env = make(goal_lists, "reach-v3", autoreset=False)
     arrays = env.arrays
-    env.step()
+    env.step(0)
     acted_on = arrays.obs[0].copy()
     env.simulator.environment.data.qvel[0] = 1e12
     for _ in range(4):
-        env.step()
-        assert arrays.fault[0] == MUJOCO
-        assert not arrays.success[0]
+        env.step(0)
+        assert arrays.fault[0, 0] == MUJOCO
+        assert not arrays.success[0, 0]
         np.testing.assert_array_equal(arrays.obs[0], acted_on)
     assert arrays.elapsed[0] == 5
     env.reset()
-    env.step()
-    assert arrays.fault[0] == 0
+    env.step(0)
+    assert arrays.fault[0, 0] == 0
 
 
 @pytest.mark.parametrize("task", MT10)
@@ -114,7 +115,7 @@ def test_ordinary_episodes_have_no_fault(goal_lists: GoalLists, task: str) -> No
     env = make(goal_lists, task)
     random = np.random.default_rng(0)
     for _ in range(120):
-        env.arrays.action[0] = random.choice([-1.0, 1.0], 4)
-        env.step()
-        assert env.arrays.fault[0] == 0
+        env.arrays.action[0, 0] = random.choice([-1.0, 1.0], 4)
+        env.step(0)
+        assert env.arrays.fault[0, 0] == 0
         assert np.isfinite(env.arrays.obs).all()

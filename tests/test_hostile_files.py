@@ -8,15 +8,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY_STEPS, refused
 
 import evaluate
 import train_mt10
-from agent.exploration import HeldActions
 from agent.plan import resolve
+from agent.player import exploring_player
+from agent.sac import SAC
 from configs import UsageError, exit_on_error, load_config
 from envs import make_goal_lists, training_envs
 from evaluate import compare_with_history
@@ -28,7 +28,7 @@ from training.checkpoints.folder import find_checkpoint
 from training.checkpoints.resume import restore
 from training.metrics.log import MetricsLog
 from training.run_state import RunState
-from training.streams import seed_streams
+from training.streams import seed_streams, torch_generator
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,10 @@ def state(tiny_run: Path) -> Iterator[RunState]:
     config = load_config(str(tiny_run / "config.yaml"))
     plan, streams = resolve(config, torch.device("cpu")), seed_streams(config.seed)
     goals = make_goal_lists(plan.tasks, config.seed)
-    with training_envs(config, goals, streams["environments"], 1) as envs:
-        yield RunState.fresh(plan, envs, streams)
+    agent = SAC(plan, torch_generator(streams["weights"]))
+    player = exploring_player(agent.policy, len(plan.tasks), config.exploration)
+    with training_envs(config, goals, streams["environments"], 1, player) as envs:
+        yield RunState.fresh(plan, agent, envs, streams)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +216,6 @@ def test_a_run_folder_of_endless_depth_is_refused(tmp_path: Path) -> None:
     (tmp_path / "/".join("a" * 400)).mkdir(parents=True)
     with pytest.raises(UsageError, match="nested more than 10 deep"):
         refuse_links(tmp_path)
-
-
-def test_held_actions_beyond_their_range_are_refused() -> None:
-    held = HeldActions((1, 1, 4), rate=0.5, longest=5)
-    steps = held.state_dict()["steps_left"].copy()
-    with pytest.raises(ValueError, match="'value' is not within -1 and 1"):
-        held.load_state_dict({"steps_left": steps, "value": np.full((1, 1, 4), 2, np.float32)})
 
 
 def test_only_the_columns_of_the_tasks_are_drawn(tmp_path: Path) -> None:

@@ -163,8 +163,8 @@ def observed(goal_lists: GoalLists, steps: int = 60) -> np.ndarray:
     with MetaWorldVectorEnv(MT10, goal_lists, copies=2, seed=seed) as envs:
         seen = [envs.reset()]
         for _ in range(steps):
-            envs.step_async(random.uniform(-1, 1, (len(MT10), 2, ACTION_SIZE)).astype(np.float32))
-            seen.append(envs.step_wait().obs)
+            actions = random.uniform(-1, 1, (len(MT10), 2, ACTION_SIZE)).astype(np.float32)
+            seen.append(envs.step(actions).obs)
     return np.concatenate(seen, axis=1)
 
 

@@ -16,18 +16,22 @@ from conftest import TINY, in_process, resume, rows_written, training_process, w
 
 import train_mt10
 from agent.plan import resolve
+from agent.player import exploring_player
+from agent.sac import SAC
 from configs.command_line import parse_train_command
 from envs import NonFiniteError, WorkerError, make_goal_lists, training_envs
 from envs.faults import FAULTS, OBSERVATION
 from envs.simulator.fault_detector import FaultDetector
-from train_mt10 import vector_step
+from train_mt10 import play_and_learn
 from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.resume import restore, save_newest
 from training.metrics.rows import training_metrics
 from training.recorder import Recorder
 from training.run_state import RunState
 from training.stop_signals import StopRequested, StopSignals
-from training.streams import seed_streams
+from training.streams import seed_streams, torch_generator
+
+ONE = ("--training.chunk-vector-steps", "1")
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,19 @@ StartRun = Callable[..., LiveRun]
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[StartRun]:
-    """What train_mt10.py sets up, with its settings from flags."""
+    """What train_mt10.py sets up, with its settings from flags, and chunks of one step."""
     with ExitStack() as stack:
 
         def start(*flags: str) -> LiveRun:
-            config = parse_train_command([*TINY, *flags]).settings
+            config = parse_train_command([*TINY, *ONE, *flags]).settings
             plan, streams = resolve(config), seed_streams(config.seed)
             goals = make_goal_lists(plan.tasks, config.seed)
-            envs = stack.enter_context(training_envs(config, goals, streams["environments"], 1))
-            state = RunState.fresh(plan, envs, streams)
+            agent = SAC(plan, torch_generator(streams["weights"]))
+            player = exploring_player(agent.policy, len(plan.tasks), config.exploration)
+            envs = stack.enter_context(
+                training_envs(config, goals, streams["environments"], 1, player)
+            )
+            state = RunState.fresh(plan, agent, envs, streams)
             state.collector.reset()
             (tmp_path / "checkpoints").mkdir()
             signals = StopSignals()
@@ -72,19 +80,19 @@ def test_a_run_that_learns_nothing_any_more_stops_with_a_good_checkpoint(
     run = start_run("--training.updates-per-vector-step", "1")
     state = run.state
     while state.progress.gradient_steps < 5:
-        vector_step(state)
+        play_and_learn(state)
     good = save_newest(state, run.checkpoints)
     actor = [parameter.clone() for parameter in state.agent.actor.parameters()]
     with torch.no_grad():
         next(state.agent.critic.parameters()).view(-1)[0] = torch.nan
 
-    vector_step(state)  # one step in six is skipped: a warning
+    play_and_learn(state)  # one step in six is skipped: a warning
     row = training_metrics(state)
     assert 0 < row["losses/skipped/critic"] < 1
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "gradient steps skipped since the last row (critic " in warning.getMessage()
     for _ in range(3):
-        vector_step(state)
+        play_and_learn(state)
     with pytest.raises(NonFiniteError, match=r"critic 100\.0%.*nothing is learned any more"):
         training_metrics(state)
 
@@ -111,9 +119,9 @@ def test_too_many_lost_episodes_stop_the_run(
     monkeypatch.setattr(FaultDetector, "check", check)  # the forked worker has it, too
     run = start_run("--machine.lost-episodes", "0")
     for _ in range(5):
-        vector_step(run.state)
+        play_and_learn(run.state)
     with pytest.raises(WorkerError, match=r"1 episodes lost .* higher --machine\.lost-episodes"):
-        vector_step(run.state)
+        play_and_learn(run.state)
     progress, replay = run.state.progress, run.state.replay.state_dict()
     assert (progress.vector_steps, progress.lost_episodes) == (6, 1)
     # in its place the step before it is stored once more, and the episode ends
@@ -129,7 +137,7 @@ def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
     run = start_run("--evaluation.interval-env-steps", "8")
     with run.signals:
         for _ in range(2):
-            vector_step(run.state)
+            play_and_learn(run.state)
         run.signals.check()
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequested):

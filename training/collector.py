@@ -1,4 +1,4 @@
-"""One step of all environments: act, simulate, store, and tell everything that watches."""
+"""A chunk of steps of all environments: let them play, store, and tell everything that watches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from agent.exploration import ExplorationNoise, HeldActions
 from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sac import SAC
 from envs import MetaWorldVectorEnv, Step, WorkerError
 from envs.episodes import EpisodeTracker
 from training.metrics.accumulator import MeanAccumulator
-from training.progress import Progress
+from training.progress import Progress, chunk_steps
 from training.stopwatch import Stopwatch
 
 
@@ -33,16 +32,16 @@ class Stateful(Protocol):
 
 
 class Collector:
-    """Steps the environments, with exploration and running episodes; fills the replay buffer.
+    """Lets the environments play, follows their episodes, fills the replay buffer.
 
     Args:
         plan: of the run.
-        envs: the training environments.
-        agent: whose policy acts, and whose scales learn from what is seen.
+        envs: the training environments; the agent's policy acts in their workers.
+        agent: whose scales learn from what is seen.
         replay: the buffer to fill.
         metrics: gets the returns and successes of finished episodes.
         progress: counts steps and episodes.
-        stopwatch: times acting and simulating.
+        stopwatch: times the waiting for the simulators.
         generator: of random actions, noise and holds, on the CPU.
     """
 
@@ -57,13 +56,9 @@ class Collector:
         stopwatch: Stopwatch,
         generator: Generator,
     ) -> None:
-        exploration = plan.config.exploration
-        shape = (*envs.shape, plan.action_size)
         self.plan, self.envs, self.agent, self.replay = plan, envs, agent, replay
         self.metrics, self.progress, self.stopwatch = metrics, progress, stopwatch
         self.generator = generator
-        self.noise = ExplorationNoise(shape, exploration.noise_correlation)
-        self.held = HeldActions(shape, exploration.hold_rate, exploration.hold_steps)
         self.episodes = EpisodeTracker(envs.shape)
         self.obs: NDArray[np.float32]  # [T, N, obs] to act on next
 
@@ -72,37 +67,35 @@ class Collector:
         self.obs = self.envs.reset()
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """One vector step around a `with` block: the simulators are busy while the block runs.
+    def chunk(self) -> Iterator[None]:
+        """A chunk of vector steps around a `with` block: the simulators play while the block runs.
 
         Raises:
             WorkerError: a simulator process failed once too often, or too many episodes were lost.
             NonFiniteError: an action is NaN or infinite.
         """
-        with self.stopwatch.section("act"):
-            actions = self._choose_actions()
-        self.envs.step_async(actions)
+        steps = chunk_steps(self.progress, self.plan.config)
+        self.envs.play_async(steps, actions=self._random(steps), generator=self.generator)
         yield
         with self.stopwatch.section("simulate"):
-            step = self.envs.step_wait()
-        self._store(actions, step)
-        self._count(step)
+            played = self.envs.play_wait()
+        self.stopwatch.add_simulators(self.envs.busy_s)
+        for step in played:
+            self._store(step)
+            self._count(step)
 
-    def _choose_actions(self) -> NDArray[np.float32]:
-        """Uniform random at first, then the policy's with its noise and holds: `[T, N, action]`."""
-        if self.progress.env_steps < self.plan.config.exploration.random_env_steps:
-            shape = (*self.envs.shape, self.plan.action_size)
-            return (2 * torch.rand(shape, generator=self.generator) - 1).numpy()
-        actions = self.agent.policy.act(self.obs, self.noise.next(self.generator))
-        return self.held.apply(actions, self.generator)
+    def _random(self, steps: int) -> NDArray[np.float32] | None:
+        """Uniform random actions at first `[steps, T, N, action]`, then none: the policy acts."""
+        if self.progress.env_steps >= self.plan.config.exploration.random_env_steps:
+            return None
+        shape = (steps, *self.envs.shape, self.plan.action_size)
+        return (2 * torch.rand(shape, generator=self.generator) - 1).numpy()
 
-    def _store(self, actions: NDArray[np.float32], step: Step) -> None:
-        """Remember the step, and let everything learn from it that watches steps."""
+    def _store(self, step: Step) -> None:
+        """Remember a step, and let everything learn from it that watches steps."""
         ends = step.terminated, step.truncated
-        transitions = (self.obs, actions, step.reward, step.next_obs, *ends, step.lost)
+        transitions = (self.obs, step.action, step.reward, step.next_obs, *ends, step.lost)
         self.replay.add(*(torch.from_numpy(array) for array in transitions))
-        self.noise.forget(step.done)
-        self.held.forget(step.done)
         self.agent.observations.observe(self.obs, step.done)
         self.agent.rewards.observe(step.reward, step.done, step.lost)
         self.obs = step.obs
@@ -132,8 +125,6 @@ class Collector:
     def parts(self) -> dict[str, Stateful]:
         """What collecting leaves behind as plain arrays, by its name in `loop.safetensors`."""
         return {
-            "noise": self.noise,
-            "held": self.held,
             "episodes": self.episodes,
             "observations": self.agent.observations.moments,
             "returns": self.agent.rewards.returns,

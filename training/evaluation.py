@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
-import numpy as np
-import torch
 from numpy.random import SeedSequence
-from numpy.typing import NDArray
 from tabulate import tabulate
 
-from agent.policy import Policy
-from envs import ACTION_SIZE, EpisodeResults, MetaWorldVectorEnv, rollout
+from configs.schema import EvaluationConfig
+from envs import EpisodeResults, MetaWorldVectorEnv, rollout
 from training.metrics.accumulator import per_task
 from training.streams import torch_generator
 
 
-def evaluate_policy(
-    policy: Policy,
+def evaluate(
     envs: MetaWorldVectorEnv,
+    settings: EvaluationConfig,
     *,
     goals: int,
-    episodes_per_goal: int,
-    actions: Literal["mean", "sample"],
     seed: SeedSequence,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
-    """Run the policy on the first `goals` goals of every task.
+    """Let the player of the environments act on the first `goals` goals of every task.
 
     Neither the agent nor any training stream is touched: sampled actions draw their noise from
-    `seed`, afresh in every call. It uses one CPU thread, so that results do not depend on how many
-    the learner has, and the simulators have the cores.
+    `seed`, afresh in every call.
     """
-    generator = torch_generator(seed) if actions == "sample" else None
-
-    def act(obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        shape = (*obs.shape[:2], ACTION_SIZE)
-        return policy.act(
-            obs, None if generator is None else torch.randn(shape, generator=generator)
-        )
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return rollout(envs, act, goals=goals, episodes_per_goal=episodes_per_goal, on_step=on_step)
-    finally:
-        torch.set_num_threads(threads)
+    return rollout(
+        envs,
+        goals=goals,
+        episodes_per_goal=settings.episodes_per_goal,
+        generator=torch_generator(seed),
+        on_step=on_step,
+    )
 
 
 def evaluation_metrics(results: EpisodeResults) -> dict[str, float]:

@@ -70,6 +70,18 @@ def updates_due(vector_steps: int, config: Config) -> int:
     return math.floor(learning_steps * training.updates_per_vector_step)
 
 
+def chunk_steps(progress: Progress, config: Config) -> int:
+    """Vector steps of the next chunk: fewer where the random actions end within it.
+
+    The end of a run cuts none short, so that a run that is made longer goes on as if it had always
+    been longer.
+    """
+    num_envs = len(config.env.task_names) * config.env.copies_per_task
+    random = math.ceil((config.exploration.random_env_steps - progress.env_steps) / num_envs)
+    chunk = config.training.chunk_vector_steps
+    return min(chunk, random) if random > 0 else chunk
+
+
 _SCHEMA = TypeAdapter(Progress)
 
 

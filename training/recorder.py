@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from envs import EpisodeResults, MetaWorldVectorEnv
 from training.checkpoints.resume import save_best, save_newest
-from training.evaluation import evaluate_policy, evaluation_metrics, format_evaluation
+from training.evaluation import evaluate, evaluation_metrics, format_evaluation
 from training.metrics.log import MetricsLog
 from training.metrics.rows import training_metrics
 from training.run_state import RunState
@@ -27,7 +27,7 @@ class Recorder:
     Args:
         state: the run.
         folder: of the run.
-        envs: the evaluation environments.
+        envs: the evaluation environments; the agent's policy acts in them.
         seed: of sampled actions in evaluations.
         signals: ask a run to stop, also in the middle of an evaluation.
         resumed: whether the state comes from a checkpoint.
@@ -89,14 +89,8 @@ class Recorder:
         """Episodes on the first `goals` goals of each task, as evaluate.py runs them."""
         evaluation = self.config.evaluation
         with self.stopwatch.section("evaluate"):
-            return evaluate_policy(
-                self.state.agent.policy,
-                self.envs,
-                goals=goals,
-                episodes_per_goal=evaluation.episodes_per_goal,
-                actions=evaluation.actions,
-                seed=self.seed,
-                on_step=self.signals.check,
+            return evaluate(
+                self.envs, evaluation, goals=goals, seed=self.seed, on_step=self.signals.check
             )
 
     def _write_row(self) -> None:

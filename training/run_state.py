@@ -35,11 +35,10 @@ class RunState:
 
     @classmethod
     def fresh(
-        cls, plan: Plan, envs: MetaWorldVectorEnv, streams: dict[str, SeedSequence]
+        cls, plan: Plan, agent: SAC, envs: MetaWorldVectorEnv, streams: dict[str, SeedSequence]
     ) -> RunState:
         """The live objects at the start of a run; the environments are not reset yet."""
         config = plan.config
-        agent = SAC(plan, torch_generator(streams["weights"]))
         replay = ReplayBuffer(
             len(plan.tasks),
             config.env.copies_per_task,

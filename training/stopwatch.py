@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECTIONS = ("simulate", "act", "sample", "learn", "evaluate", "checkpoint")
+SECTIONS = ("simulate", "sample", "learn", "evaluate", "checkpoint")
 
 
 class Stopwatch:
@@ -20,6 +20,7 @@ class Stopwatch:
         self._since = time.perf_counter()
         self._started = self._since - 3600 * elapsed_hours
         self._spent = dict.fromkeys(SECTIONS, 0.0)
+        self._simulators = 0.0
 
     @contextmanager
     def section(self, name: str) -> Iterator[None]:
@@ -29,6 +30,10 @@ class Stopwatch:
             yield
         finally:
             self._spent[name] += time.perf_counter() - start
+
+    def add_simulators(self, seconds: float) -> None:
+        """Add what the simulators' processes worked, while the learner did something else or waited."""
+        self._simulators += seconds
 
     def elapsed_hours(self) -> float:
         """Wall-clock of the run so far."""
@@ -44,8 +49,10 @@ class Stopwatch:
             "time/gradient_steps_per_second": gradient_steps / working,
             **{f"time/fraction_{name}": spent / span for name, spent in self._spent.items()},
             "time/fraction_other": 1 - sum(self._spent.values()) / span,
+            "time/simulators_busy": self._simulators / working,
             "time/elapsed_hours": self.elapsed_hours(),
         }
         self._since = now
         self._spent = dict.fromkeys(SECTIONS, 0.0)
+        self._simulators = 0.0
         return metrics

@@ -11,7 +11,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from envs.workers.process import DONE, QUIT, EnvSpec, worker_main
+from envs.workers.commands import DONE, QUIT, Command
+from envs.workers.process import worker_main
+from envs.workers.share import EnvSpec
 from envs.workers.shared_arrays import SharedArrays
 
 
@@ -25,7 +27,13 @@ class WorkerHandle:
     """The trainer's side of one worker process."""
 
     def __init__(
-        self, context: Any, index: int, shared: SharedArrays, specs: list[EnvSpec], autoreset: bool
+        self,
+        context: Any,
+        index: int,
+        shared: SharedArrays,
+        specs: list[EnvSpec],
+        autoreset: bool,
+        player: bytes | None,
     ) -> None:
         self.index, self.specs = index, specs
         self.failures = 0
@@ -34,7 +42,7 @@ class WorkerHandle:
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=worker_main,
-            args=(theirs, shared, specs, autoreset),
+            args=(theirs, shared, specs, autoreset, player),
             name=f"simulator-{index}",
             daemon=True,
         )
@@ -42,10 +50,10 @@ class WorkerHandle:
             self.process.start()
         theirs.close()
 
-    def send(self, command: bytes) -> None:
+    def send(self, command: Command) -> None:
         """A command; a dead worker shows when its answer is waited for."""
         with suppress(ConnectionError):
-            self.pipe.send_bytes(command)
+            self.pipe.send_bytes(command.encode())
 
     def problem(self, timeout_s: float) -> str | None:
         """Wait for an answer: `None`, or what went wrong."""
@@ -61,7 +69,7 @@ class WorkerHandle:
     def stop(self) -> None:
         """Ask politely, then kill."""
         with suppress(OSError):
-            self.pipe.send_bytes(QUIT)
+            self.pipe.send_bytes(Command(QUIT).encode())
         self.process.join(timeout=2)
         self.kill()
 

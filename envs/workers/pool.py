@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from envs.errors import WorkerError
 from envs.faults import WORKER_LOST
+from envs.workers.commands import PLAY, RESET, RESTORE, Command
 from envs.workers.handle import WorkerHandle, children_skip_main, stop_all
-from envs.workers.process import RESET, RESTORE, STEP, EnvSpec
-from envs.workers.shared_arrays import Arrays, SharedArrays
+from envs.workers.share import EnvSpec
+from envs.workers.shared_arrays import RUNNING, Arrays, SharedArrays
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 120.0
@@ -36,6 +37,7 @@ class WorkerPool:
         arrays: the trainer's view of them.
         shares: the environments of each worker.
         autoreset: workers reset an environment in the step that ends its episode.
+        player: pickled, for the workers; `None` where the trainer always gives the actions.
         timeout_s: longest wait for an answer [s].
         max_restarts: how many failed workers are replaced before one more is an error.
         describe: name of the environment in a row, for messages.
@@ -52,6 +54,7 @@ class WorkerPool:
         shares: list[list[EnvSpec]],
         *,
         autoreset: bool,
+        player: bytes | None,
         timeout_s: float,
         max_restarts: int,
         describe: Callable[[int], str],
@@ -60,8 +63,8 @@ class WorkerPool:
         """Workers replaced so far."""
         self._context, self._shared, self._arrays = context, shared, arrays
         self._autoreset, self._timeout_s, self._max_restarts = autoreset, timeout_s, max_restarts
-        self._describe = describe
-        self._command = b""
+        self._player, self._describe = player, describe
+        self._command = Command(RESET)
         self._before: dict[str, NDArray] = {}
         self._workers: list[WorkerHandle] = []
         weakref.finalize(self, stop_all, self._workers)  # also at interpreter exit
@@ -76,11 +79,10 @@ class WorkerPool:
             self.close()
             raise
 
-    def ask(self, command: bytes) -> None:
+    def ask(self, command: Command) -> None:
         """Send a command to every worker and return."""
         self._command = command
-        names = ("goal", "elapsed", "obs")
-        self._before = {name: getattr(self._arrays, name).copy() for name in names}
+        self._before = {name: getattr(self._arrays, name).copy() for name in RUNNING}
         for worker in self._workers:
             worker.failures = 0
             worker.send(command)
@@ -92,6 +94,11 @@ class WorkerPool:
             while problem is not None:
                 problem = self._replace(index, problem)
 
+    @property
+    def steps_asked(self) -> int:
+        """Steps of the last command, if it was to play."""
+        return self._command.stop
+
     def close(self) -> None:
         """Stop the workers; safe to call twice."""
         stop_all(self._workers)
@@ -100,7 +107,8 @@ class WorkerPool:
         """Do a failed worker's part of the command with a new process; what went wrong, if so."""
         worker = self._workers[index]
         failures = worker.failures + 1
-        lose = failures > 1 and self._command == STEP and self._autoreset
+        playing = self._command.kind == PLAY
+        lose = failures > 1 and playing and self._autoreset
         if self.restarts >= self._max_restarts or failures > _MOST_FAILURES:
             self._give_up(worker, problem)
         self.restarts += 1
@@ -114,42 +122,51 @@ class WorkerPool:
         fresh.failures = failures
         rows = [spec.row for spec in worker.specs]
         self._rewind(rows)
+        commands = [Command(RESTORE), self._command] if playing else [self._command]
         if lose:
-            self._arrays.goal[rows] = self._arrays.next_goal[rows]
-            commands = [RESET]
-        else:
-            commands = [RESTORE, STEP] if self._command == STEP else [self._command]
+            self._lose_first_step(rows)
+            commands = [Command(RESET), self._command._replace(first=1)]
         problem_now = fresh.problem(_START_TIMEOUT_S)
         for command in commands:
             if problem_now is None:
                 fresh.send(command)
                 problem_now = fresh.problem(max(self._longest_wait(command), _START_TIMEOUT_S))
-        if problem_now is None and lose:
-            self._mark_lost(rows)
+            if command.kind == RESET and lose:
+                self._arrays.obs_after[0, rows] = self._arrays.obs[rows]
         return problem_now
 
-    def _longest_wait(self, command: bytes) -> float:
-        """In seconds: the timeout of the settings, and more where whole episodes are repeated."""
-        repeated = int(self._before["elapsed"].sum()) if command == RESTORE else 0
-        return self._timeout_s + _LONGEST_STEP_S * repeated
+    def _longest_wait(self, command: Command) -> float:
+        """In seconds: the timeout of the settings, and more for many steps at once."""
+        steps = (command.stop - command.first - 1) * len(self._arrays.goal)
+        if command.kind == RESTORE:
+            steps = int(self._before["elapsed"].sum())
+        return self._timeout_s + _LONGEST_STEP_S * max(0, steps)
 
     def _start(self, index: int, specs: list[EnvSpec]) -> WorkerHandle:
         with children_skip_main():
-            return WorkerHandle(self._context, index, self._shared, specs, self._autoreset)
+            return WorkerHandle(
+                self._context, index, self._shared, specs, self._autoreset, self._player
+            )
 
     def _rewind(self, rows: list[int] | slice) -> None:
         """What the workers write to, as it was when the command was given."""
         for name, values in self._before.items():
             getattr(self._arrays, name)[rows] = values[rows]
 
-    def _mark_lost(self, rows: list[int]) -> None:
-        """Make the step of these environments one that ends an episode and teaches nothing."""
+    def _lose_first_step(self, rows: list[int]) -> None:
+        """Make the first step of the chunk one that ends the episodes and teaches nothing."""
         arrays = self._arrays
-        arrays.next_obs[rows] = self._before["obs"][rows]
-        arrays.reward[rows] = 0
-        arrays.success[rows] = arrays.terminated[rows] = False
-        arrays.truncated[rows] = True
-        arrays.fault[rows] = WORKER_LOST
+        if not self._command.given:
+            arrays.action[0, rows] = 0
+        arrays.next_obs[0, rows] = self._before["obs"][rows]
+        arrays.reward[0, rows] = 0
+        arrays.success[0, rows] = arrays.terminated[0, rows] = False
+        arrays.truncated[0, rows] = True
+        arrays.fault[0, rows] = WORKER_LOST
+        arrays.goal[rows] = arrays.next_goals[rows, 0]
+        arrays.goals_used[rows] = 1
+        arrays.time_limit[rows] = arrays.action_log.shape[1]
+        arrays.memory[rows] = 0
 
     def _name(self, worker: WorkerHandle, problem: str) -> str:
         theirs = [self._describe(spec.row) for spec in worker.specs]

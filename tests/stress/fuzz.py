@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from agent.plan import resolve
+from agent.player import exploring_player
+from agent.sac import SAC
 from configs import RunError, UsageError, load_config
 from configs.command_line import parse_train_command
 from configs.errors import one_line
@@ -30,7 +32,7 @@ from reporting.plots import plot, read_curves
 from reporting.report import format_table, read_report
 from tests.stress.damage import copy_of, damage_checkpoint, damage_folder
 from tests.stress.mutations import FILE, change_json, change_yaml, odd_text
-from train_mt10 import vector_step
+from train_mt10 import play_and_learn
 from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.policy import load_policy
 from training.checkpoints.resume import restore
@@ -41,7 +43,7 @@ from training.recorder import Recorder
 from training.run_folder import open_run
 from training.run_state import RunState
 from training.stop_signals import StopSignals
-from training.streams import seed_streams
+from training.streams import seed_streams, torch_generator
 
 LONGEST_S = 10.0
 
@@ -103,8 +105,10 @@ def fuzz_checkpoints(run: Path, folder: Path, count: int, seed: int) -> Outcomes
     plan = resolve(config, torch.device("cpu"))
     moments, outcomes = random.Random(seed), Outcomes()
     streams, goals = seed_streams(config.seed), make_goal_lists(plan.tasks, config.seed)
-    with training_envs(config, goals, streams["environments"], workers=1) as envs:
-        state = RunState.fresh(plan, envs, streams)
+    agent = SAC(plan, torch_generator(streams["weights"]))
+    player = exploring_player(agent.policy, len(plan.tasks), config.exploration)
+    with training_envs(config, goals, streams["environments"], 1, player) as envs:
+        state = RunState.fresh(plan, agent, envs, streams)
 
         def resume_and_go_on(checkpoint: Path) -> None:
             restore(state, checkpoint)
@@ -130,7 +134,7 @@ def _go_on(state: RunState, run: Path) -> None:
     seed = seed_streams(state.plan.config.seed)["evaluation"]
     with Recorder(state, run, envs, seed, StopSignals(), resumed=True) as recorder:
         for _ in range(3):
-            vector_step(state)
+            play_and_learn(state)
         progress.last_log_env_steps = 0
         progress.last_evaluation_env_steps = progress.env_steps
         recorder.record()

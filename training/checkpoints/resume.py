@@ -145,11 +145,10 @@ def _require_agreement(run: RunState) -> None:
     for what in ("log", "evaluation", "checkpoint"):
         if getattr(progress, f"last_{what}_env_steps") > progress.env_steps:
             raise ValueError(f"'last_{what}_env_steps' is beyond 'env_steps'")
-    done = progress.vector_steps
-    before, after = (updates_due(n, run.plan.config) for n in (max(0, done - 1), done))
-    if (
-        not before <= progress.gradient_steps <= after
-    ):  # a step that failed may have learned already
+    done, chunk = progress.vector_steps, run.plan.config.training.chunk_vector_steps
+    before, after = (updates_due(n, run.plan.config) for n in (max(0, done - chunk), done))
+    # The gradient steps for the last chunk are done during the next one, which may have failed.
+    if not before <= progress.gradient_steps <= after:
         raise ValueError("'gradient_steps' is not what was due")
     replay = run.replay
     if not (

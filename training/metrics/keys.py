@@ -39,12 +39,12 @@ PATTERNS = (
     "time/env_steps_per_second",
     "time/gradient_steps_per_second",
     "time/fraction_simulate",
-    "time/fraction_act",
     "time/fraction_sample",
     "time/fraction_learn",
     "time/fraction_evaluate",
     "time/fraction_checkpoint",
     "time/fraction_other",
+    "time/simulators_busy",
     "time/elapsed_hours",
 )
 """`<task>` is a task name, `<network>` is actor or critic, `<i>` a hidden layer counted from 0."""
