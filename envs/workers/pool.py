@@ -26,6 +26,8 @@ _NAMED = 4
 class WorkerPool:
     """Worker processes, each with its share of the environments.
 
+    They start while the trainer goes on, and are waited for at the first command.
+
     A worker that dies, raises or does not answer in time is replaced. The replacement repeats the
     actions of the running episodes, which brings its simulators bit for bit to where they were, and
     then does what was asked. If it fails at that again, its episodes are lost: they start anew on
@@ -43,7 +45,8 @@ class WorkerPool:
         describe: name of the environment in a row, for messages.
 
     Raises:
-        WorkerError: a worker failed at the start, or one more than `max_restarts` later.
+        WorkerError: from `ask` or `wait`: a worker failed at the start, or one more than
+            `max_restarts` later.
     """
 
     def __init__(
@@ -71,17 +74,16 @@ class WorkerPool:
         try:
             for index, specs in enumerate(shares):
                 self._workers.append(self._start(index, specs))
-            for worker in self._workers:
-                problem = worker.problem(_START_TIMEOUT_S)
-                if problem is not None:
-                    self._give_up(worker, problem)
         except BaseException:
             self.close()
             raise
+        self._starting = True
 
     def ask(self, command: Command) -> None:
-        """Send a command to every worker and return."""
+        """Send a command to every worker and return; the first one waits until they have started."""
         self._command = command
+        if self._starting:
+            self._wait_for_start()
         self._before = {name: getattr(self._arrays, name).copy() for name in RUNNING}
         for worker in self._workers:
             worker.failures = 0
@@ -93,6 +95,13 @@ class WorkerPool:
             problem = self._workers[index].problem(self._longest_wait(self._command))
             while problem is not None:
                 problem = self._replace(index, problem)
+
+    def _wait_for_start(self) -> None:
+        for worker in self._workers:
+            problem = worker.problem(_START_TIMEOUT_S)
+            if problem is not None:
+                self._give_up(worker, problem)
+        self._starting = False
 
     @property
     def steps_asked(self) -> int:
