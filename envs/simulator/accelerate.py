@@ -59,6 +59,15 @@ def _physics_only(path: str) -> mujoco.MjModel:
     return model
 
 
+class _Data(mujoco.MjData):
+    """Looks each name up once."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        super().__init__(model)
+        self.body, self.geom = cache(super().body), cache(super().geom)
+        self.site, self.joint = cache(super().site), cache(super().joint)
+
+
 class _Found(dict[str, NDArray[np.float64]]):
     """Views of MuJoCo's memory by name, looked up once. They change with every step."""
 
@@ -76,10 +85,12 @@ class _Accelerated(SawyerXYZEnv):
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = copy.copy(_physics_only(self.fullpath))  # tasks move its bodies
-        data = mujoco.MjData(model)
+        data = _Data(model)
         self._body = _Found(lambda name: data.body(name).xpos)
         self._site = _Found(lambda name: data.site(name).xpos)
-        self._mocap_pos, self._mocap_quat, self._ctrl = data.mocap_pos, data.mocap_quat, data.ctrl
+        self._left_pad, self._right_pad = self._body["leftpad"], self._body["rightpad"]
+        self._mocap_pos, self._mocap_quat = data.mocap_pos[0], data.mocap_quat[0]
+        self._ctrl = data.ctrl
         self._pads = tuple(data.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
         return model, data
 
@@ -114,9 +125,15 @@ class _Accelerated(SawyerXYZEnv):
         x, y, z = action.tolist()
         if not (-1 <= x <= 1 and -1 <= y <= 1 and -1 <= z <= 1):
             action = np.clip(action, -1, 1)
-        new = self._mocap_pos[0] + action * self.action_scale
-        self._mocap_pos[0] = new.clip(self.mocap_low, self.mocap_high)
-        self._mocap_quat[0] = _DOWN
+        dx, dy, dz = (action * self.action_scale).tolist()  # a product in the action's precision
+        mocap_pos = self._mocap_pos
+        x, y, z = mocap_pos.tolist()
+        x_low, y_low, z_low = self.mocap_low.tolist()
+        x_high, y_high, z_high = self.mocap_high.tolist()
+        mocap_pos[0] = min(max(x + dx, x_low), x_high)
+        mocap_pos[1] = min(max(y + dy, y_low), y_high)
+        mocap_pos[2] = min(max(z + dz, z_low), z_high)
+        self._mocap_quat[:] = _DOWN
 
     def _get_obs(self) -> NDArray[np.float64]:
         """[0:18] now, [18:36] one step ago, [36:39] goal. A call steps the history."""
@@ -148,21 +165,79 @@ class _Accelerated(SawyerXYZEnv):
     def tcp_center(self) -> NDArray[np.float64]:
         return (self._site["rightEndEffector"] + self._site["leftEndEffector"]) / 2.0
 
+    def _gripper_caging_reward(
+        self,
+        action: NDArray[np.float32],
+        obj_pos: NDArray[np.float64],
+        obj_radius: float,
+        pad_success_thresh: float,
+        object_reach_radius: float,
+        xz_thresh: float,
+        desired_gripper_effort: float = 1.0,
+        high_density: bool = False,
+        medium_density: bool = False,
+    ) -> float:
+        """How well the gripper holds an object, without arrays of two numbers.
+
+        The part of rewards that seventeen tasks share; the names are Meta-World's.
+        """
+        if medium_density:
+            return super()._gripper_caging_reward(
+                action,
+                obj_pos,
+                obj_radius,
+                pad_success_thresh,
+                object_reach_radius,
+                xz_thresh,
+                desired_gripper_effort,
+                high_density,
+                medium_density,
+            )
+        x, y, z = obj_pos.tolist()
+        x_init, y_init, z_init = self.obj_init_pos.tolist()
+        x_tcp, _, z_tcp = self.tcp_center.tolist()
+        x_tcp_init, _, z_tcp_init = self.init_tcp.tolist()
+        caging_y = hamacher_product(
+            *(
+                tolerance(
+                    abs(pad_y - y),
+                    bounds=(obj_radius, pad_success_thresh),
+                    margin=abs(abs(pad_y - y_init) - pad_success_thresh),
+                    sigmoid="long_tail",
+                )
+                for pad_y in (self._left_pad.item(1), self._right_pad.item(1))
+            )
+        )
+        caging_xz = tolerance(
+            _length(x_tcp - x, z_tcp - z),
+            bounds=(0, xz_thresh),
+            margin=_length(x_init - x_tcp_init, z_init - z_tcp_init) - xz_thresh,
+            sigmoid="long_tail",
+        )
+        # The action's number stays a float32, and makes one of the reward.
+        gripper_closed = min(max(0, action[-1]), desired_gripper_effort) / desired_gripper_effort
+        caging = hamacher_product(caging_y, caging_xz)
+        gripping = gripper_closed if caging > 0.97 else 0.0
+        caging_and_gripping = hamacher_product(caging, gripping)
+        return (caging_and_gripping + caging) / 2 if high_density else caging_and_gripping
+
     def touching_object(self, object_geom_id: int) -> bool:
         """Whether both finger pads press on a geom."""
-        if not self.data.ncon:
-            return False
-        contact, force = self.data.contact, self.data.efc_force
         left_pad, right_pad = self._pads
-        left = right = 0.0
-        pairs, addresses = contact.geom.tolist(), contact.efc_address.tolist()
-        for pair, address in zip(pairs, addresses, strict=True):
-            if object_geom_id in pair:
-                if left_pad in pair:
-                    left += force[address]
-                if right_pad in pair:
-                    right += force[address]
-        return left > 0 and right > 0
+        pairs = self.data.contact.geom.tolist() if self.data.ncon else []
+        with_left = [i for i, it in enumerate(pairs) if object_geom_id in it and left_pad in it]
+        with_right = [i for i, it in enumerate(pairs) if object_geom_id in it and right_pad in it]
+        if not (with_left and with_right):
+            return False
+        address, force = self.data.contact.efc_address, self.data.efc_force
+        left = sum(force[address[i]] for i in with_left)
+        right = sum(force[address[i]] for i in with_right)
+        return 0 < left and 0 < right
+
+
+def _length(x: float, z: float) -> float:
+    xz = np.array([x, z])
+    return math.sqrt(xz.dot(xz))  # numpy's, which rounds as in `np.linalg.norm`
 
 
 _DOWN = np.array([1.0, 0.0, 1.0, 0.0])

@@ -20,6 +20,7 @@ _UNSTABLE = [
         mujoco.mjtWarning.mjWARN_BADCTRL,
     )
 ]
+_ONES = np.ones(39, np.float32)
 
 
 class FaultDetector:
@@ -37,6 +38,13 @@ class FaultDetector:
 
     def check(self, obs: NDArray[np.float32], reward: np.float32) -> None:
         """Look at the step that gave `obs [39]` and `reward`."""
+        numbers = float(_ONES.dot(obs)) + float(reward)  # finite only if all of them are
+        if (
+            math.isfinite(numbers)
+            and not self._simulator._did_see_sim_exception
+            and not any(self._warnings.tolist())
+        ):
+            return
         if not math.isfinite(reward):
             self.found = REWARD
         elif not math.isfinite(obs.sum(dtype=np.float64)):

@@ -25,7 +25,7 @@ _LONG_TAIL_SCALE = float(np.sqrt(1 / 0.1 - 1))
 _GAUSSIAN_SCALE = float(np.sqrt(-2 * np.log(0.1)))
 
 
-def norm(x: Any, ord: Any = None, **kwargs: Any) -> Any:  # noqa: A002  numpy's name
+def norm(x: Any, ord: Any = None, **kwargs: Any) -> Any:
     """`np.linalg.norm`; the length of one vector or number is what is made faster."""
     if (ord is None or ord == 2) and not kwargs:
         kind = type(x)
