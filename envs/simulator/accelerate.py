@@ -10,9 +10,7 @@ touched, so an environment that somebody else makes of it is as it was. The test
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -23,71 +21,30 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils.reward_utils import hamacher_product
 from numpy.typing import NDArray
 
+from envs.simulator.physics import NamedData, Positions, physics_only
 from envs.simulator.rebinding import rebound_class
-from envs.simulator.scalars import REPLACEMENTS, tolerance
+from envs.simulator.scalars import REPLACEMENTS, norm, tolerance
 
 
 def make_accelerated(task: str) -> SawyerXYZEnv:
     """One Meta-World v3 environment of `task`, without wrappers and pictures."""
-    return _accelerated_class(ALL_V3_ENVIRONMENTS[task])()
+    return _accelerated_class(task)()
 
 
 @cache
-def _accelerated_class(original: type[SawyerXYZEnv]) -> type:
+def _accelerated_class(task: str) -> type[SawyerXYZEnv]:
+    original = ALL_V3_ENVIRONMENTS[task]
     return rebound_class(original, _Accelerated, "metaworld", REPLACEMENTS)
-
-
-@cache
-def _physics_only(path: str) -> mujoco.MjModel:
-    """The model without what only a picture would show; compiled once, an eighth of the memory.
-
-    MuJoCo clears a mark for every node of every mesh in each of its steps, and turns lights and cameras.
-    """
-    spec = mujoco.MjSpec.from_file(path)
-    for element in (*spec.cameras, *spec.lights):
-        element.delete()
-    for geom in spec.geoms:
-        if geom.name:  # a task may ask where it is; what a sensor measures is not discarded
-            spec.add_sensor(
-                type=mujoco.mjtSensor.mjSENS_FRAMEPOS,
-                objtype=mujoco.mjtObj.mjOBJ_GEOM,
-                objname=geom.name,
-            )
-    spec.compiler.discardvisual = True
-    model = spec.compile()
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR
-    return model
-
-
-class _Data(mujoco.MjData):
-    """Looks each name up once."""
-
-    def __init__(self, model: mujoco.MjModel) -> None:
-        super().__init__(model)
-        self.body, self.geom = cache(super().body), cache(super().geom)
-        self.site, self.joint = cache(super().site), cache(super().joint)
-
-
-class _Found(dict[str, NDArray[np.float64]]):
-    """Views of MuJoCo's memory by name, looked up once. They change with every step."""
-
-    def __init__(self, find: Callable[[str], NDArray[np.float64]]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, name: str) -> NDArray[np.float64]:
-        view = self[name] = self._find(name)
-        return view
 
 
 class _Accelerated(SawyerXYZEnv):
     """What all tasks share. Whatever is unusual is left to the original method."""
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        model = copy.copy(_physics_only(self.fullpath))  # tasks move its bodies
-        data = _Data(model)
-        self._body = _Found(lambda name: data.body(name).xpos)
-        self._site = _Found(lambda name: data.site(name).xpos)
+        model = physics_only(self.fullpath)
+        data = NamedData(model)
+        self._body = Positions(data.body)
+        self._site = Positions(data.site)
         self._left_pad, self._right_pad = self._body["leftpad"], self._body["rightpad"]
         self._mocap_pos, self._mocap_quat = data.mocap_pos[0], data.mocap_quat[0]
         self._ctrl = data.ctrl
@@ -179,23 +136,18 @@ class _Accelerated(SawyerXYZEnv):
     ) -> float:
         """How well the gripper holds an object, without arrays of two numbers.
 
-        The part of rewards that seventeen tasks share; the names are Meta-World's.
+        A term that most rewards share; the names are Meta-World's.
+
+        Raises:
+            ValueError: for two densities, as the original does, or a negative margin.
         """
-        if medium_density:
-            return super()._gripper_caging_reward(
-                action,
-                obj_pos,
-                obj_radius,
-                pad_success_thresh,
-                object_reach_radius,
-                xz_thresh,
-                desired_gripper_effort,
-                high_density,
-                medium_density,
-            )
+        if high_density and medium_density:
+            raise ValueError("Can only be either high_density or medium_density")
+        assert self.obj_init_pos is not None  # a reset has set it
+        tcp = self.tcp_center
         x, y, z = obj_pos.tolist()
         x_init, y_init, z_init = self.obj_init_pos.tolist()
-        x_tcp, _, z_tcp = self.tcp_center.tolist()
+        x_tcp, _, z_tcp = tcp.tolist()
         x_tcp_init, _, z_tcp_init = self.init_tcp.tolist()
         caging_y = hamacher_product(
             *(
@@ -219,7 +171,17 @@ class _Accelerated(SawyerXYZEnv):
         caging = hamacher_product(caging_y, caging_xz)
         gripping = gripper_closed if caging > 0.97 else 0.0
         caging_and_gripping = hamacher_product(caging, gripping)
-        return (caging_and_gripping + caging) / 2 if high_density else caging_and_gripping
+        if high_density:
+            return (caging_and_gripping + caging) / 2
+        if medium_density:
+            reach = tolerance(
+                norm(obj_pos - tcp),
+                bounds=(0, object_reach_radius),
+                margin=abs(norm(self.obj_init_pos - self.init_tcp) - object_reach_radius),
+                sigmoid="long_tail",
+            )
+            return (caging_and_gripping + reach) / 2
+        return caging_and_gripping
 
     def touching_object(self, object_geom_id: int) -> bool:
         """Whether both finger pads press on a geom."""
@@ -232,7 +194,7 @@ class _Accelerated(SawyerXYZEnv):
         address, force = self.data.contact.efc_address, self.data.efc_force
         left = sum(force[address[i]] for i in with_left)
         right = sum(force[address[i]] for i in with_right)
-        return 0 < left and 0 < right
+        return left > 0 and right > 0
 
 
 def _length(x: float, z: float) -> float:

@@ -107,9 +107,9 @@ class FastRotation:
         """The unit quaternion `[4]`, x, y, z, w."""
         (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = self._matrix.tolist()
         trace = xx + yy + zz
+        if not math.isfinite(trace):  # a broken simulation
+            return Rotation.from_matrix(self._matrix).as_quat()
         largest = max(xx, yy, zz, trace)
-        if largest != largest:  # scipy knows what to do with what is not a number
-            return Rotation.from_matrix(self._matrix, assume_valid=True).as_quat()
         if xx == largest:  # the first of equals
             x, y, z, w = 1 - trace + 2 * xx, yx + xy, zx + xz, zy - yz
         elif yy == largest:
@@ -122,6 +122,13 @@ class FastRotation:
         return np.array([x / length, y / length, z / length, w / length])
 
 
+def copy_array(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """`np.copy`, without its detour for arrays."""
+    return (
+        a.copy() if type(a) is np.ndarray and not (args or kwargs) else np.copy(a, *args, **kwargs)
+    )
+
+
 def _changed(module: ModuleType, **members: Any) -> ModuleType:
     """A copy of a module with other members; the module itself stays as it is."""
     copied = ModuleType(module.__name__)
@@ -130,7 +137,7 @@ def _changed(module: ModuleType, **members: Any) -> ModuleType:
 
 
 REPLACEMENTS = {
-    id(np): _changed(np, clip=clip, linalg=_changed(np.linalg, norm=norm)),
+    id(np): _changed(np, clip=clip, copy=copy_array, linalg=_changed(np.linalg, norm=norm)),
     id(reward_utils): _changed(reward_utils, tolerance=tolerance),
     id(reward_utils.tolerance): tolerance,
     id(Rotation): FastRotation,

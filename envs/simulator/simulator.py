@@ -1,4 +1,4 @@
-"""One Meta-World environment with fast observations, copied resets and fault detection."""
+"""One Meta-World environment with fast steps, copied resets and fault detection."""
 
 from __future__ import annotations
 
@@ -66,20 +66,18 @@ class Simulator:
 
     def step(self, action: NDArray[np.float32]) -> SimulatorStep:
         """One environment step with `action [4]`; after a reset, at most 500 of them."""
-        if not self.fault:
+        if not self._detector.found:
             try:
                 obs, reward, terminated, _, info = self.environment.step(action)
             except Exception as error:  # its rewards, for one, only take finite numbers
                 _log.warning("%s, goal %d: %s", self.task, self._goal, describe_error(error))
                 self._detector.found = RAISED
             else:
-                step = SimulatorStep(
-                    obs.astype(np.float32), np.float32(reward), bool(info["success"]), terminated
-                )
-                self._detector.check(step.obs, step.reward)
-                if not self.fault:
-                    self._obs = step.obs
-                    return step
+                obs, reward = obs.astype(np.float32), np.float32(reward)
+                self._detector.check(obs, reward)
+                if not self._detector.found:
+                    self._obs = obs
+                    return SimulatorStep(obs, reward, bool(info["success"]), terminated)
         return SimulatorStep(self._obs, np.float32(0), success=False, terminated=False)
 
 
