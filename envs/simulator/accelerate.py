@@ -1,11 +1,11 @@
 """Meta-World's environments, computed with the same arithmetic in less time.
 
-Most of a Meta-World step is Python around the physics: arrays of three numbers are split and stacked,
-bodies looked up by name, rotation matrices checked, contacts wrapped in objects. A quarter of the physics is
-spent on what only a picture would show. `make_accelerated` gives an environment without these: a class
-derived from the task's own, made in this process, with faster methods here and faster functions for
-its rewards (`envs/simulator/scalars.py`). No reward is written anew, and Meta-World itself is not
-touched, so an environment that somebody else makes of it is as it was. The tests compare all fifty tasks bit for bit.
+Much of a Meta-World step is Python around the physics: arrays of three numbers are split and stacked,
+bodies looked up by name, rotation matrices checked, contacts wrapped in objects. `make_accelerated` gives an
+environment without these: a class derived from the task's own, made in this process, with faster methods
+here, faster functions for its rewards (`envs/simulator/scalars.py`) and a model without pictures. No task's
+reward is written anew, and Meta-World itself is not touched: an environment that somebody else
+makes is as it was. The tests compare all fifty tasks bit for bit.
 """
 
 from __future__ import annotations
