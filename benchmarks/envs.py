@@ -1,4 +1,4 @@
-"""Environment steps per second: in one process, Gymnasium's AsyncVectorEnv, and ours."""
+"""Environment steps per second: in one process, Gymnasium's AsyncVectorEnv, and ours; and one step."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import SeedSequence
 from threadpoolctl import threadpool_limits
 
+from benchmarks.env_steps import add_env_steps
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from configs import MT10
 from envs import ACTION_SIZE, GoalLists, MetaWorldVectorEnv, make_goal_lists
@@ -24,7 +25,7 @@ IN_PROCESS, ASYNCHRONOUS = "in process, 10 environments", "AsyncVectorEnv, 10 en
 
 
 def benchmark_envs(quick: bool) -> Result:
-    """Episodes of 500 steps with random actions and goals, resets included, everywhere."""
+    """Episodes of 500 steps with random actions and goals, resets included; then single steps."""
     rounds, env_steps = (7, 5_000) if quick else (15, 10_000)
     goal_lists, cores = make_goal_lists(MT10, 0), usable_cores()
     counts = sorted({1, cores} | ({2} if cores > 2 else set()))
@@ -43,8 +44,8 @@ def benchmark_envs(quick: bool) -> Result:
     single, asynchronous = rates[IN_PROCESS], rates[ASYNCHRONOUS]
     best = rates[f"ours, {10 * COPIES} environments, {cores} workers"]
     small = rates[f"ours, 10 environments, {cores} workers"]
-    return Result(
-        unit="environment steps/s",
+    result = Result(
+        unit="environment steps/s, or microseconds",
         measured={name: Spread.of(values) for name, values in rates.items()},
         ratios={
             "ours_over_async": ratio(best, asynchronous),
@@ -54,6 +55,8 @@ def benchmark_envs(quick: bool) -> Result:
         },
         notes={"horizon": HORIZON, "environment steps a measurement": env_steps},
     )
+    add_env_steps(result, goal_lists, rounds)
+    return result
 
 
 def _actions(shape: tuple[int, ...]) -> np.ndarray:

@@ -7,7 +7,6 @@ from metaworld import env_dict
 
 from configs import MT10, MT25, MT50
 from configs.task_sets import TASK_SETS, task_names
-from envs.simulator import accelerate
 
 
 @pytest.mark.parametrize(
@@ -27,8 +26,3 @@ def test_names_of_sets_and_lists_of_tasks() -> None:
     for name, tasks in TASK_SETS.items():
         assert task_names(name) == tasks
     assert task_names(("push-v3", "reach-v3")) == ("push-v3", "reach-v3")
-
-
-def test_the_faster_simulator_knows_only_tasks_that_exist() -> None:
-    assert set(accelerate._POSE_FROM_MATRIX) < set(MT50)
-    assert set(accelerate._TWO_OBJECTS) < set(accelerate._POSE_FROM_MATRIX)

@@ -20,6 +20,7 @@ _UNSTABLE = [
         mujoco.mjtWarning.mjWARN_BADCTRL,
     )
 ]
+_ONES = np.ones(39, np.float32)
 
 
 class FaultDetector:
@@ -37,14 +38,19 @@ class FaultDetector:
 
     def check(self, obs: NDArray[np.float32], reward: np.float32) -> None:
         """Look at the step that gave `obs [39]` and `reward`."""
+        numbers = float(_ONES.dot(obs)) + float(reward)  # finite only if all of them are
+        suspicious = self._simulator._did_see_sim_exception or any(self._warnings.tolist())
+        if suspicious or not math.isfinite(numbers):
+            self.found = self._diagnose(obs, reward)
+
+    def _diagnose(self, obs: NDArray[np.float32], reward: np.float32) -> int:
         if not math.isfinite(reward):
-            self.found = REWARD
-        elif not math.isfinite(obs.sum(dtype=np.float64)):
-            self.found = OBSERVATION
-        elif self._simulator._did_see_sim_exception:
-            self.found = METAWORLD
-        elif self._warnings.any() and self._warnings[_UNSTABLE].any():
-            self.found = MUJOCO
+            return REWARD
+        if not math.isfinite(obs.sum(dtype=np.float64)):
+            return OBSERVATION
+        if self._simulator._did_see_sim_exception:
+            return METAWORLD
+        return MUJOCO if self._warnings[_UNSTABLE].any() else 0
 
     def forget(self) -> None:
         """Start anew, with a new episode."""

@@ -101,7 +101,7 @@ class ResetCache:
 def set_goal(simulator: SawyerXYZEnv, random_vector: NDArray[np.float64]) -> None:
     """Give a Meta-World environment its goal, `[k]`, and let its observations show it."""
     goal = {
-        "env_cls": type(simulator),
+        "env_cls": SawyerXYZEnv,  # it asks whether it is one
         "rand_vec": np.array(random_vector),
         "partially_observable": False,
     }
