@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from agent.descent import Descent, gather
+from agent.descent import Descent, descend
 from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
 from agent.observations import ObservationNormalizer
@@ -65,13 +65,11 @@ class SAC(nn.Module):
         self._critic_objective = Compiled(self.critic_objective, mode, self._on_gpu)
         self._actor_objective = Compiled(self.actor_objective, mode, self._on_gpu)
         decay, temperature = settings.weight_decay, [self.log_temperature]
-        self._descents = {
+        self.descents = {
             "actor": Descent(self.actor.parameters(), settings.actor_lr, decay),
             "critic": Descent(self.critic.parameters(), settings.critic_lr, decay),
             "temperature": Descent(temperature, settings.temperature_lr, weight_decay=0.0),
         }
-        self._target_vector = gather(self.target_critic.parameters())
-        self.optimizers = {name: descent.optimizer for name, descent in self._descents.items()}
 
     def update(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
         """One gradient step: critics, actor, temperatures, targets, in the published order.
@@ -86,21 +84,26 @@ class SAC(nn.Module):
         """
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
+        actor, critic, temperature = self.descents.values()
         critic_loss, q = self._critic_objective(batch, noise[0])
-        skipped = {"losses/skipped/critic": self._descents["critic"].step(critic_loss)}
+        (critic_skipped,) = descend(critic_loss, critic)
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
-        policy_loss, log_prob, entropy = self._actor_objective(batch, noise[1])
-        skipped["losses/skipped/actor"] = self._descents["actor"].step(policy_loss)
+        policy_loss, alpha_loss, entropy = self._actor_objective(batch, noise[1])
+        actor_skipped, temperature_skipped = descend(policy_loss + alpha_loss, actor, temperature)
         self.critic.requires_grad_(True)
-        log_temperature = per_sample(self.log_temperature, batch.task)
-        alpha_loss = temperature_loss(log_temperature, log_prob, self.target_entropy)
-        skipped["losses/skipped/temperature"] = self._descents["temperature"].step(alpha_loss)
-        self._target_vector.lerp_(self._descents["critic"].vector.detach(), self.settings.target_update_rate)
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.target_critic.parameters()),
+                critic.parameters,
+                self.settings.target_update_rate,
+            )
         return {
             "losses/critic": critic_loss.detach().clone(),  # a CUDA graph overwrites its results
             "losses/actor": policy_loss.detach().clone(),
-            "losses/temperature": alpha_loss.detach(),
-            **skipped,
+            "losses/temperature": alpha_loss.detach().clone(),
+            "losses/skipped/critic": critic_skipped,
+            "losses/skipped/actor": actor_skipped,
+            "losses/skipped/temperature": temperature_skipped,
             "values/q": q.clone(),
             "policy/entropy": entropy.clone(),
             "policy/temperature": self.log_temperature.detach().exp(),
@@ -123,19 +126,20 @@ class SAC(nn.Module):
         return loss, per_task(q, task, len(self.log_temperature))
 
     def actor_objective(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The actor's loss, scalar; its log-probabilities `[...]` and entropies `[T]` without gradient."""
+        """The losses of actor and temperatures, scalars, and each task's entropy `[T]` of the policy."""
         task, alpha = batch.task, self.log_temperature.detach().exp()  # [T]
         inverse = self.settings.actor_task_weights == "inverse_temperature"
         weight = per_sample(task_weights(alpha, inverse), task)
         obs = self.observations(batch.obs, task)
         action, log_prob = self.actor.sample(obs, noise, task)
         q = self.value.mean(self.critic(obs, action, task))  # [2, ...]
-        loss = actor_loss(q, log_prob, per_sample(alpha, task), weight)
-        log_prob = log_prob.detach()
-        return loss, log_prob, per_task(-log_prob, task, len(alpha))
+        policy_loss = actor_loss(q, log_prob, per_sample(alpha, task), weight)
+        log_prob, log_temperature = log_prob.detach(), per_sample(self.log_temperature, task)
+        alpha_loss = temperature_loss(log_temperature, log_prob, self.target_entropy)
+        return policy_loss, alpha_loss, per_task(-log_prob, task, len(alpha))
 
     def set_progress(self, fraction: float) -> None:
         """Learning rates at a fraction of the run: linear, from the first to the final ones."""
         factor = 1 + fraction * (self.settings.final_lr_fraction - 1)
-        self.optimizers["actor"].param_groups[0]["lr"] = factor * self.settings.actor_lr
-        self.optimizers["critic"].param_groups[0]["lr"] = factor * self.settings.critic_lr
+        self.descents["actor"].lr = factor * self.settings.actor_lr
+        self.descents["critic"].lr = factor * self.settings.critic_lr
