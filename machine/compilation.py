@@ -37,7 +37,7 @@ class Compiled:
         self._plain = function
         self._function = function
         self._pending = mode == "auto"
-        self._options = {
+        self._options: dict[str, Any] = {
             "triton.cudagraphs": cuda_graphs,
             # Shapes stay the same, and the guards watch over them: asserting each one again in the
             # compiled code, in Python, took 2 % of the update.
