@@ -9,8 +9,6 @@ sec. 4.1), here with statistics of every task. The frame is ours.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from agent.running_moments import RunningMoments
 from agent.task_major import per_sample
 from configs.schema import NormalizationConfig
+from envs import OBS_SIZE
 
 # A feature that (almost) never moves would be blown up when it does, so its spread is taken as this.
 MIN_SPREAD = 0.02
@@ -35,27 +34,32 @@ class ObservationNormalizer(nn.Module):
         config: frame and scaling.
         num_tasks: T.
         obs_size: features.
+
+    Raises:
+        ValueError: the frame is relative, and there are not Meta-World's 39 features.
     """
 
-    frame: Tensor | None
     mean: Tensor
     spread: Tensor
 
     def __init__(self, config: NormalizationConfig, num_tasks: int, obs_size: int) -> None:
         super().__init__()
+        self.relative = config.observation_frame == "relative"
+        if self.relative and obs_size != OBS_SIZE:
+            raise ValueError(
+                f"normalization.observation_frame: relative is defined on {OBS_SIZE} features, "
+                f"not {obs_size}"
+            )
         self.scales = config.observation_scaling == "per_task"
         self.moments = RunningMoments(num_tasks, obs_size)
         """Of the observations acted on, in the frame that the networks see."""
-        self._matrix = observation_frame(config.observation_frame, obs_size)
-        matrix = None if self._matrix is None else torch.from_numpy(self._matrix)
-        self.register_buffer("frame", matrix, persistent=False)  # [obs, obs] float64
         self.register_buffer("mean", torch.zeros(num_tasks, obs_size))
         self.register_buffer("spread", torch.ones(num_tasks, obs_size))
 
     def extra_repr(self) -> str:
         """Sizes, frame and scaling, for `print`."""
         tasks, features = self.mean.shape
-        frame = "world" if self.frame is None else "relative"
+        frame = "relative" if self.relative else "world"
         scaling = "per_task" if self.scales else "none"
         return f"tasks={tasks}, features={features}, frame={frame}, scaling={scaling}"
 
@@ -66,8 +70,8 @@ class ObservationNormalizer(nn.Module):
         """
         if not self.scales:
             return
-        values = obs.astype(np.float64)
-        self.moments.add(values if self._matrix is None else values @ self._matrix)
+        values = torch.from_numpy(obs.astype(np.float64))
+        self.moments.add((relative(values) if self.relative else values).numpy())
         if done.any():
             self.mean.copy_(torch.from_numpy(self.moments.mean))
             spread = np.maximum(self.moments.spread(), MIN_SPREAD)
@@ -75,37 +79,21 @@ class ObservationNormalizer(nn.Module):
 
     def forward(self, obs: Tensor, task: Tensor | None = None) -> Tensor:
         """Raw observations `[T, n, obs]`, or `[n, obs]` with `task [n]`, as the networks see them."""
-        if self.frame is not None:
-            obs = (obs.double() @ self.frame.double()).to(obs.dtype)
+        if self.relative:
+            obs = relative(obs)
         if not self.scales:
             return obs
         mean, spread = per_sample(self.mean, task), per_sample(self.spread, task)
         return ((obs - mean) / spread).clamp(-MAX_SPREADS, MAX_SPREADS)
 
 
-def observation_frame(
-    frame: Literal["world", "relative"], obs_size: int
-) -> NDArray[np.float64] | None:
-    """Matrix M `[obs, obs]` with which the networks see obs @ M; `None` for the world's frame.
+def relative(obs: Tensor) -> Tensor:
+    """Meta-World's observations `[..., 39]` seen from the hand, in the same places.
 
-    relative: the hand stays; the object is seen from the hand, the goal from the object, and the
-    step before as the change since then. M is invertible: nothing is added and nothing lost. In
-    float64, because a product in less (TF32, on a GPU) would round the metres it takes apart.
-
-    Raises:
-        ValueError: relative, and not Meta-World's 39 features.
+    The hand stays; the object is seen from the hand, the goal from the object, and the step before as
+    the change since then. Nothing is added and nothing lost. As differences, each is rounded once; a
+    product with a matrix might round the metres that it takes apart (TF32, on a GPU).
     """
-    if frame == "world":
-        return None
-    if obs_size != 39:
-        raise ValueError(
-            f"normalization.observation_frame: relative is defined on 39 features, not {obs_size}"
-        )
-    # 0-17: hand, gripper, object, its rotation, a second object; 18-35: the step before; 36-38: goal
-    now, before = np.arange(18), np.arange(18, 36)
-    hand, thing, goal = np.arange(3), np.arange(4, 7), np.arange(36, 39)
-    matrix = np.eye(39)
-    matrix[hand, thing] = -1  # object - hand
-    matrix[thing, goal] = -1  # goal - object
-    matrix[now, before], matrix[before, before] = 1, -1  # now - before
-    return matrix
+    now, before, goal = obs.split((18, 18, 3), dim=-1)  # the first is hand to second object
+    hand, gripper, thing, rest = now.split((3, 1, 3, 11), dim=-1)
+    return torch.cat([hand, gripper, thing - hand, rest, now - before, goal - thing], dim=-1)

@@ -48,7 +48,12 @@ def make_agent(
     dtype: torch.dtype = torch.float64,
     **settings: object,
 ) -> SAC:
-    return SAC(make_plan(critic_loss, network, dtype, **settings), seeded()).to(dtype)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return SAC(make_plan(critic_loss, network, dtype, **settings), seeded())
+    finally:
+        torch.set_default_dtype(default)
 
 
 def make_batch(dtype: torch.dtype = torch.float64, seed: int = 1) -> Batch:

@@ -71,16 +71,15 @@ def objectives(config: Config) -> dict[str, list[torch.Tensor]]:
     agent = make_agent(config)
     batch, noise = make_batch(config, torch.Generator().manual_seed(1))
     results = {}
-    temperature, weight = torch.full((TASKS, 1), 0.1), torch.linspace(0.5, 2, TASKS).unsqueeze(1)
-    for name, objective, arguments in (
-        ("critic", agent.critic_objective, (noise[0], temperature)),
-        ("actor", agent.actor_objective, (noise[1], temperature, weight)),
+    agent.log_temperature.data = torch.linspace(0.05, 0.2, TASKS).log()
+    for name, objective, eps in (
+        ("critic", agent.critic_objective, noise[0]),
+        ("actor", agent.actor_objective, noise[1]),
     ):
         parameters = list(getattr(agent, name).parameters())
-        compiled = Compiled(objective, config.machine.compile)
-        loss, extra = compiled(batch, *arguments)
+        loss, *extra = Compiled(objective, config.machine.compile)(batch, eps)
         gradients = torch.autograd.grad(loss, parameters)
-        results[name] = [loss.detach(), extra, *gradients]
+        results[name] = [loss.detach(), extra[-1], *gradients]
     return results
 
 

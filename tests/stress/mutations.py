@@ -148,7 +148,7 @@ def change_tensors(path: Path, moments: random.Random) -> str:
     elif kind == "remove":
         del tensors[name]
     elif kind == "add":
-        tensors[moments.choice(["model.x", "optimizer.actor.99.step", "x", "envs.goal2"])] = (
+        tensors[moments.choice(["model.x", "optimizer.actor.step", "x", "envs.goal2"])] = (
             torch.ones(3)
         )
     elif kind == "flat":
