@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
-from numpy.random import SeedSequence
 from torch import Generator, Tensor
 from torch._library.custom_ops import OPDEFS
 from torch._ops import OpOverload
@@ -106,11 +104,14 @@ class _CompletesNames(TorchFunctionMode):
 
 
 class _GPUGenerator(Generator):
-    """Says that it is on the GPU; torch without CUDA can't make one that is."""
-
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         return GPU
+
+
+def generator(where: object = "cpu") -> Generator:
+    """A `Generator`; on the GPU one that says it is there, which torch without CUDA can't make."""
+    return _GPUGenerator() if _place(where) == GPU else Generator()
 
 
 def _run(func: OpOverload, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -210,9 +211,3 @@ def pretended_gpu() -> Iterator[None]:
         _CompletesNames(),
     ):
         yield
-
-
-def torch_generator(stream: SeedSequence, where: object = "cpu") -> Generator:
-    """`training.streams.torch_generator`, on the pretended GPU too."""
-    made = _GPUGenerator() if _place(where) == GPU else Generator()
-    return made.manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))

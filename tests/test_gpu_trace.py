@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,27 +10,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import resume, rows_without_time, succeed, train
-from pretended_gpu import GPU, GPUTensor, pretended_gpu, torch_generator
+from conftest import refused, resume, rows_without_time, succeed, train
+from pretended_gpu import GPU, GPUTensor, generator, pretended_gpu
 from torch import Tensor
 
 import evaluate
+import train_mt10
+from agent import first_update
+from agent.first_update import learner_device
 from agent.plan import Plan, resolve
 from agent.replay import Batch, ReplayBuffer
 from agent.sac import SAC
 from benchmarks.random_batch import random_batch
-from configs import Config, load_config
-from training import run_state
+from configs import Config, UsageError, load_config
+from training import streams
 from training.checkpoints.tensors import agent_tensors, load_agent
 
 CPU = torch.device("cpu")
 TASKS, COPIES, ACTION = 3, 2, 4
+WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This machine has one GPU."""
-    monkeypatch.setattr(run_state, "torch_generator", torch_generator)
+    for module in (streams, first_update):
+        monkeypatch.setattr(module, "Generator", generator)
     with pretended_gpu():
         yield
 
@@ -181,10 +187,10 @@ def test_the_replay_buffer_gives_the_batches_of_the_cpu(gpu: None, n_step: int) 
         assert tensor.device == CPU
         assert torch.equal(tensor, stored[name])
     there.load_state_dict(stored)
-    streams = [torch_generator(np.random.SeedSequence(0), device) for device in (GPU, CPU)]
+    draws = [generator(device).manual_seed(0) for device in (GPU, CPU)]
     for sampling in ("balanced", "uniform"):
         equal_batches(
-            *(b.sample(sampling, 12, g) for b, g in zip((there, here), streams, strict=True))
+            *(b.sample(sampling, 12, g) for b, g in zip((there, here), draws, strict=True))
         )
     equal_batches(there.newest(7), here.newest(7))
     equal_batches(here.newest(7).to(GPU), here.newest(7))
@@ -195,6 +201,50 @@ def equal_batches(there: Batch, here: Batch) -> None:
         assert (mine is None) == (theirs is None)
         if theirs is not None:
             equal(mine, theirs)
+
+
+# --- the first update --------------------------------------------------------------------------
+
+
+def on_device(name: str) -> Config:
+    config = small()
+    return replace(config, machine=replace(config.machine, device=name))
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_gpu_that_does_an_update_is_taken(gpu: None, name: str) -> None:
+    assert learner_device(on_device(name)).type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+@WITHOUT_CUDA
+def test_the_cpu_is_not_tried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(first_update, "update_once")
+    assert learner_device(on_device(name)) == CPU
+
+
+@WITHOUT_CUDA
+def test_a_gpu_that_fails_is_left_alone_by_auto_and_an_error_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch without CUDA is told that there is a GPU, and really fails to use it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    command = ("--config", "smoke", "--dry-run", "--machine.device")
+    done = succeed(train_mt10.main, *command, "auto")
+    assert done.stderr.startswith("note: on the CPU: the first update on the GPU fails (")
+    assert len(done.stderr.splitlines()) == 1
+    assert "CPU threads" in done.stdout
+    said = refused(train_mt10.main, *command, "cuda")
+    assert "--machine.device cuda: the first update fails there (" in said
+    assert "use --machine.device cpu" in said
+
+
+def test_numbers_that_are_not_finite_are_a_failure(gpu: None) -> None:
+    config = on_device("cuda")
+    config = replace(config, agent=replace(config.agent, initial_temperature=math.inf))
+    with pytest.raises(UsageError, match="not finite"):
+        learner_device(config)
 
 
 # --- the whole ---------------------------------------------------------------------------------
