@@ -47,7 +47,7 @@ def main() -> int:
     print(result.table())
     if command.json is not None:
         result.write(command.json, _as_typed(command))
-    return 0
+    return int(result.failed)
 
 
 def _check(command: BenchmarkCommand) -> None:

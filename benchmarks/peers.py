@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from typing import Literal
 
 import gymnasium
@@ -106,10 +107,12 @@ def prepare(peer: Peer) -> Measure:
     once = (_ours if peer.side == "ours" else _stable_baselines)(plan, peer)
 
     def measure(updates: int) -> float:
-        start = time.perf_counter()
+        milliseconds = []
         for _ in range(updates):
+            start = time.perf_counter()
             once()
-        return 1e3 * (time.perf_counter() - start) / updates
+            milliseconds.append(1e3 * (time.perf_counter() - start))
+        return median(milliseconds)
 
     return measure
 
