@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: returns the exit code. `arguments` are those of the command line by default."""
     command = parse_train_command(sys.argv[1:] if arguments is None else arguments)
     # Imported only now, so that --help and a wrong flag are answered at once.
+    from agent.first_update import learner_device
     from agent.plan import resolve
     from machine.console import configure_logging
     from machine.device import configure_cpu
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     config = command.settings
     configure_logging()
-    plan = resolve(config)
+    plan = resolve(config, learner_device(config))
     configure_cpu(plan.threads)
     if command.dry_run:
         print(f"{dump_config(config)}\n{describe(plan)}")

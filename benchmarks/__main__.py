@@ -3,6 +3,8 @@
 python -m benchmarks update         # gradient steps: naive, MLP, dendrites, k-winners
 python -m benchmarks envs           # simulators: in process, AsyncVectorEnv, ours
 python -m benchmarks loop           # the whole training loop
+python -m benchmarks peers          # gradient steps: ours against Stable-Baselines3's SAC
+python -m benchmarks gpu            # a GPU: is its update that of the CPU, and how fast is it
 
 `--quick` takes under five minutes on two cores. The compiled update is measured in the precision
 that `machine.precision: auto` chooses, bfloat16 where the machine multiplies it natively;
@@ -27,12 +29,12 @@ from configs.command_line import parse_command
 class BenchmarkCommand:
     """Run a benchmark: all that is compared takes turns in one run. Leave the machine alone."""
 
-    what: Annotated[Literal["update", "envs", "loop"], tyro.conf.Positional]
-    """Gradient steps, simulators, or the whole training loop."""
+    what: Annotated[Literal["update", "envs", "loop", "peers", "gpu"], tyro.conf.Positional]
+    """Gradient steps, simulators, the whole training loop, Stable-Baselines3, or a GPU."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fewer repeats and variants: under five minutes on two cores."""
     precision: Literal["auto", "float32"] = "auto"
-    """Of the fast update, in update and loop: auto is what the machine would train with."""
+    """Of the fast update, in update, loop, peers and gpu: auto is what the machine would train with."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write the results, with ratios and a description of the machine, to this file."""
 
@@ -45,7 +47,7 @@ def main() -> int:
     print(result.table())
     if command.json is not None:
         result.write(command.json, _as_typed(command))
-    return 0
+    return int(result.failed)
 
 
 def _check(command: BenchmarkCommand) -> None:
@@ -68,6 +70,14 @@ def _run(command: BenchmarkCommand) -> Result:
         from benchmarks.envs import benchmark_envs
 
         return benchmark_envs(command.quick)
+    if command.what == "peers":
+        from benchmarks.peers import benchmark_peers
+
+        return benchmark_peers(command.quick, command.precision)
+    if command.what == "gpu":
+        from benchmarks.gpu import benchmark_gpu
+
+        return benchmark_gpu(command.quick, command.precision)
     from benchmarks.loop import benchmark_loop
 
     return benchmark_loop(command.quick, command.precision)

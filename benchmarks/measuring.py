@@ -48,6 +48,8 @@ class Result:
     measured: dict[str, Spread] = field(default_factory=dict)
     ratios: dict[str, Spread] = field(default_factory=dict)
     notes: dict[str, object] = field(default_factory=dict)
+    failed: bool = False
+    """Whether something is wrong with what was measured."""
 
     def table(self) -> str:
         """Ratios first: the machine's mood cancels in them."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Generator
@@ -25,19 +27,28 @@ from envs.workers.handle import children_skip_main
 from machine.cores import usable_cores
 from machine.device import configure_cpu
 
+Measure = Callable[[int], float]
+"""Does so many updates and gives the time of one [ms]."""
+
 
 class VariantProcess:
     """Measures one variant. It starts and compiles at once, while others do the same.
+
+    Args:
+        variant: of `benchmarks/variants.py`, or what `prepare` takes.
+        prepare: called with the variant in the process; what it returns does the updates.
 
     Raises:
         UsageError: from `wait` and `measure`, if the process died.
     """
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Any, prepare: Callable[[Any], Measure] | None = None) -> None:
         self.variant = variant
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, variant), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, variant, prepare or _prepare), daemon=True
+        )
         with children_skip_main():
             self._process.start()
         theirs.close()
@@ -47,7 +58,7 @@ class VariantProcess:
         self._receive()
 
     def measure(self, updates: int) -> float:
-        """Median time of so many updates [ms]."""
+        """Time of an update [ms], over so many."""
         self._pipe.send(updates)
         return self._receive()
 
@@ -64,8 +75,21 @@ class VariantProcess:
         return milliseconds
 
 
-def _serve(pipe: Connection, variant: Variant) -> None:
-    """The process: so many updates when asked, and their median, until no one asks any more."""
+def _serve(pipe: Connection, variant: Any, prepare: Callable[[Any], Measure]) -> None:
+    """The process: so many updates when asked, and their time, until no one asks any more."""
+    measure = prepare(variant)
+    measure(1)
+    pipe.send(0.0)
+    while True:
+        try:
+            updates: int = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(measure(updates))
+
+
+def _prepare(variant: Variant) -> Measure:
+    """Median time of updates with batches that are drawn beforehand."""
     if variant.kind == "naive":
         torch.set_num_threads(usable_cores())
     else:
@@ -75,17 +99,14 @@ def _serve(pipe: Connection, variant: Variant) -> None:
     if variant.kind == "naive":
         make_naive(agent)
     batches = [random_batch(plan, generator) for _ in range(4)]
-    agent.update(*batches[0])
-    pipe.send(0.0)
-    while True:
-        try:
-            updates: int = pipe.recv()
-        except EOFError:
-            return
+
+    def measure(updates: int) -> float:
         milliseconds = []
         for index in range(updates):
             start = time.perf_counter()
             agent.update(*batches[index % len(batches)])
             wait_for(plan.device)
             milliseconds.append(1e3 * (time.perf_counter() - start))
-        pipe.send(median(milliseconds))
+        return median(milliseconds)
+
+    return measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, run_python
+from pretended_gpu import GPU, pretended_gpu
 from torch.utils.flop_counter import FlopCounterMode
 
 from agent.plan import resolve
 from agent.sac import SAC
 from benchmarks.costs import ceiling_ms, count_flop
+from benchmarks.gpu import Agreement, Report, compare, compare_updates
 from benchmarks.loop import read_times
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
+from benchmarks.peers import TRANSITIONS, Peer, _ours, _stable_baselines
 from benchmarks.random_batch import random_batch
 from benchmarks.update import describe_precision, ratios
 from benchmarks.variants import SIZES, Size, fast, variants
@@ -24,7 +28,13 @@ from configs import Config, load_config
 
 CPU = torch.device("cpu")
 TASKS, SAMPLES = 3, 24
+PARTS = ("update", "batch")
 UNITS = {"actor_hidden": (20, 24), "critic_hidden": (28, 16), "match_parameters": False}
+
+
+WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+WITH_PEERS = importlib.util.find_spec("stable_baselines3") is not None
+WITHOUT_PEERS = pytest.mark.skipif(WITH_PEERS, reason="Stable-Baselines3 is installed")
 
 
 def small(preset: str = "mt10", precision: str = "float32", **network: object) -> Config:
@@ -143,6 +153,91 @@ def test_the_precision_is_explained(
     assert describe_precision(choice, CPU) == said
 
 
+# --- peers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["update", "batch"])
+def test_our_side_draws_from_a_full_buffer_and_learns_as_mt10_does(part: str) -> None:
+    config = replace(small(), replay=replace(load_config("mt10").replay, capacity=600))
+    plan = resolve(config, CPU)
+    made = _ours(plan, Peer("ours", torch.get_num_threads(), "float32", part))()
+    if part == "update":
+        assert made["losses/critic"].isfinite()
+        return
+    assert made.obs.shape == (TASKS, 500 // TASKS, 39)
+    assert len(made.reward.unique()) > 300  # not the same transition again and again
+    # n steps ahead, but for the newest transitions
+    gamma, n = config.agent.discount, config.agent.n_step
+    assert (made.discount == pytest.approx(gamma**n)).float().mean() > 0.9
+
+
+def test_the_peers_are_told_apart_and_our_side_is_the_preset() -> None:
+    peers = [Peer(s, n, "auto", p) for s in ("ours", "sb3") for n in (1, 2) for p in PARTS]
+    assert len({str(peer) for peer in peers}) == len(peers)
+    config = peers[0].config()
+    preset = load_config("mt10")
+    assert replace(config, replay=preset.replay) == preset
+    assert config.replay == replace(preset.replay, capacity=TRANSITIONS)
+
+
+@pytest.mark.skipif(not WITH_PEERS, reason="Stable-Baselines3 is an optional extra")
+def test_stable_baselines_gets_the_same_widths_batch_and_inputs() -> None:
+    plan = resolve(Peer("sb3", 1, "float32").config(), CPU)
+    train = _stable_baselines(plan, Peer("sb3", torch.get_num_threads(), "float32"))
+    model = train.func.__self__
+    shapes = [tuple(weight.shape) for weight in model.actor.latent_pi.parameters()]
+    assert shapes == [(256, 39 + 10), (256,), (256, 256), (256,)]
+    assert (model.critic.n_critics, model.batch_size) == (2, 500)
+    before = model.actor.mu.weight.detach().clone()
+    train()
+    assert not torch.equal(model.actor.mu.weight, before)
+
+
+# --- gpu ---------------------------------------------------------------------------------------
+
+
+def test_the_updates_of_a_gpu_are_compared_with_those_of_the_cpu() -> None:
+    with pretended_gpu():
+        agreement = compare_updates(small(), GPU)
+    assert agreement == Agreement(losses=0.0, parameters=1.0)
+    assert agreement.holds
+
+
+@pytest.mark.parametrize("wrong", ["weight", "learning rate", "scale"])
+def test_other_updates_are_no_agreement(wrong: str) -> None:
+    plan = resolve(small(), CPU)
+    here, there = (SAC(plan, torch.Generator().manual_seed(0)) for _ in range(2))
+    draw = torch.Generator().manual_seed(1)
+    batches = [random_batch(plan, draw) for _ in range(5)]
+    if wrong == "weight":
+        there.critic.trunk.layers[1].linear.weight.data[0, 3, 2] += 1
+    elif wrong == "learning rate":
+        there.optimizers["actor"].param_groups[0]["lr"] *= 2
+    else:
+        there.rewards.scale[1] *= 1.01
+    assert not compare(there, here, [(batch, batch) for batch in batches]).holds
+
+
+def test_numbers_that_are_not_finite_are_no_agreement() -> None:
+    agent, _ = updated(small())
+    plan = resolve(small(), CPU)
+    batch, noise = random_batch(plan, torch.Generator())
+    nothing = batch._replace(reward=batch.reward * torch.nan)
+    other = SAC(plan, torch.Generator().manual_seed(1))
+    assert not compare(other, agent, [((nothing, noise), (batch, noise))]).holds
+
+
+def test_what_to_report_stands_between_two_lines() -> None:
+    report = Report("ms", {"x": Spread(1, 1, 1, 1)}, notes={"gpu": "none"})
+    first, *_, last = report.table().splitlines()
+    assert "send us" in first
+    assert "until here" in last
+    assert "gpu: none" in report.table()
+
+
+# --- measuring ---------------------------------------------------------------------------------
+
+
 def test_jobs_take_turns_and_ratios_are_within_rounds() -> None:
     calls: list[str] = []
     jobs = {name: lambda name=name: calls.append(name) or float(len(calls)) for name in "ab"}
@@ -182,6 +277,9 @@ def test_the_loop_is_read_after_its_first_two_rows() -> None:
         (("envs", "--json", "no/such/folder/x.json"), "--json"),
         (("envs", "--precision", "float32"), "--precision"),
         (("update", "--precision", "bfloat16"), "--precision"),
+        (("loop", "--json", "docs"), "--json"),
+        pytest.param(("peers",), "'.[peers]'", marks=WITHOUT_PEERS),
+        pytest.param(("gpu",), "no GPU", marks=WITHOUT_CUDA),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], named: str) -> None:
