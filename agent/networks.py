@@ -80,7 +80,7 @@ class Actor(_Network):
 
         `obs`, `task` and `context` as in `Trunk.forward`.
         """
-        mean, log_std = self.head(self.trunk(obs, task, context)).chunk(2, dim=-1)
+        mean, log_std = self.trunk.into(self.head, obs, task, context).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_bounds)
 
     def sample(
@@ -128,7 +128,7 @@ class TwinCritic(_Network):
         context: Tensor | None = None,
     ) -> Tensor:
         """Raw head outputs `[2, ..., output_size]`; `agent/value_heads.py` turns them into Q values."""
-        return self.head(self.trunk(torch.cat([obs, action], dim=-1), task, context))
+        return self.trunk.into(self.head, torch.cat([obs, action], dim=-1), task, context)
 
 
 def squashed_log_prob(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:

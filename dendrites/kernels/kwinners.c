@@ -7,7 +7,8 @@
  * selection by sorting, as torch.topk does it, takes many times as long.
  */
 #include <math.h>
-#include <stdint.h>
+
+#include "winners.h"
 
 typedef struct {
     float threshold; /* of the row before */
@@ -67,6 +68,27 @@ void k_winners(const float *x, int64_t rows, int64_t n, int64_t k, float *out, i
             const float *in = x + row * n;
             float *winners = out + row * n, threshold = winning_threshold(in, n, k, &guess);
             for (int64_t i = 0; i < n; i++) winners[i] = in[i] < threshold ? 0.0f : in[i];
+        }
+    }
+}
+
+/* The same winners as lists in the order of their units, `counts[row]` of them from `lists[row * n]`
+ * on: what the products of winners_product.c read. Winners that are 0 are left out. */
+void k_winners_lists(const float *x, int64_t rows, int64_t n, int64_t k, Winner *lists,
+                     int32_t *counts, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        Guess guess = {0.0f, 0.01f};
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < rows; row++) {
+            const float *in = x + row * n, threshold = winning_threshold(in, n, k, &guess);
+            Winner *list = lists + row * n;
+            int32_t count = 0;
+            for (int32_t i = 0; i < n; i++) { /* without a branch: a loser is overwritten */
+                list[count] = (Winner){i, in[i]};
+                count += !(in[i] < threshold) & (in[i] != 0.0f);
+            }
+            counts[row] = count;
         }
     }
 }
