@@ -1,0 +1,7 @@
+/* The winners of a row, as the kernels pass them on: which units, with which values. */
+#include <stdint.h>
+
+typedef struct {
+    int32_t index; /* of the unit; in a list that belongs to a unit, of the row */
+    float value;   /* never 0 */
+} Winner;
