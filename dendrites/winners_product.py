@@ -70,39 +70,39 @@ def product_of_winners(z: Tensor, k: int, weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("dendrites::winners_product", mutates_args=())
 def _product(z: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """y `[..., out]`, the lists `[rows, in]` int64 and how many are in each `[rows]` int32."""
+    """The product `[..., out]`, the lists `[rows, in]` and where each lies `[rows, 2]`, both int64."""
     z, weight, kernels, threads = z.contiguous(), weight.contiguous(), _kernels(), _threads()
-    y, lists, counts = _outputs(z, weight)
+    y, lists, spans = _outputs(z, weight)
     stack, rows, units = _sizes(z, weight)
-    pointers = lists.data_ptr(), counts.data_ptr()
+    pointers = lists.data_ptr(), spans.data_ptr()
     kernels.k_winners_lists(z.data_ptr(), stack * rows, units, k, *pointers, threads)
     sizes, out = (stack, rows, units), weight.shape[-2]
     _check(
         kernels.winners_product(*pointers, *sizes, weight.data_ptr(), out, y.data_ptr(), threads)
     )
-    return y, lists, counts
+    return y, lists, spans
 
 
 @torch.library.custom_op("dendrites::winners_input_gradient", mutates_args=())
-def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, counts: Tensor) -> Tensor:
+def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of z `[..., in]`: of the winners only, 0 for the losers."""
     grad, weight, kernels = grad.contiguous(), weight.contiguous(), _kernels()
     z_gradient = grad.new_empty(*grad.shape[:-1], weight.shape[-1])
     sizes, out = _sizes(z_gradient, weight), weight.shape[-2]
-    pointers = lists.data_ptr(), counts.data_ptr()
+    pointers = lists.data_ptr(), spans.data_ptr()
     products = weight.data_ptr(), out, grad.data_ptr(), z_gradient.data_ptr()
     _check(kernels.winners_input_gradient(*pointers, *sizes, *products, _threads()))
     return z_gradient
 
 
 @torch.library.custom_op("dendrites::winners_weight_gradient", mutates_args=())
-def _weight_gradient(grad: Tensor, weight: Tensor, lists: Tensor, counts: Tensor) -> Tensor:
+def _weight_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of the weights, of whom only the shape is read, `[out, in]` or `[E, out, in]`."""
     grad, kernels = grad.contiguous(), _kernels()
     w_gradient = torch.empty_like(weight, memory_format=torch.contiguous_format)
     stack, units = (weight.shape[0] if weight.dim() == 3 else 1), weight.shape[-1]
-    sizes = stack, len(counts) // stack, units, weight.shape[-2]
-    pointers = lists.data_ptr(), counts.data_ptr()
+    sizes = stack, len(spans) // stack, units, weight.shape[-2]
+    pointers = lists.data_ptr(), spans.data_ptr()
     products = grad.data_ptr(), w_gradient.data_ptr()
     _check(kernels.winners_weight_gradient(*pointers, *sizes, *products, _threads()))
     return w_gradient
@@ -113,7 +113,7 @@ def _outputs(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (
         z.new_empty(*z.shape[:-1], weight.shape[-2]),
         z.new_empty(rows, z.shape[-1], dtype=torch.int64),
-        z.new_empty(rows, dtype=torch.int32),
+        z.new_empty(rows, 2, dtype=torch.int64),
     )
 
 
@@ -140,16 +140,16 @@ def _check(enough_memory: int) -> None:
 
 _product.register_fake(lambda z, weight, k: _outputs(z, weight))
 _input_gradient.register_fake(
-    lambda grad, weight, lists, counts: grad.new_empty(*grad.shape[:-1], weight.shape[-1])
+    lambda grad, weight, lists, spans: grad.new_empty(*grad.shape[:-1], weight.shape[-1])
 )
-_weight_gradient.register_fake(lambda grad, weight, lists, counts: weight.new_empty(weight.shape))
+_weight_gradient.register_fake(lambda grad, weight, lists, spans: weight.new_empty(weight.shape))
 
 
 class _ProductOfWinners(torch.autograd.Function):
     @staticmethod
     def forward(z: Tensor, k: int, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y, lists, counts = _product(z, weight, k)
-        return y, lists, counts
+        y, lists, spans = _product(z, weight, k)
+        return y, lists, spans
 
     @staticmethod
     def setup_context(
@@ -160,7 +160,7 @@ class _ProductOfWinners(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: Any, grad: Tensor, _lists: None, _counts: None
+        ctx: Any, grad: Tensor, _lists: None, _spans: None
     ) -> tuple[Tensor | None, None, Tensor | None]:
         needs_z, _, needs_weight = ctx.needs_input_grad
         saved = ctx.saved_tensors

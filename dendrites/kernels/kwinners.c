@@ -72,23 +72,27 @@ void k_winners(const float *x, int64_t rows, int64_t n, int64_t k, float *out, i
     }
 }
 
-/* The same winners as lists in the order of their units, `counts[row]` of them from `lists[row * n]`
- * on: what the products of winners_product.c read. Winners that are 0 are left out. */
-void k_winners_lists(const float *x, int64_t rows, int64_t n, int64_t k, Winner *lists,
-                     int32_t *counts, int threads) {
+/* The same winners as lists in the order of their units, for the products of winners_product.c; those
+ * that are 0 are left out. `lists` has room for n of every row. */
+void k_winners_lists(const float *x, int64_t rows, int64_t n, int64_t k, Winner *lists, Span *spans,
+                     int threads) {
 #pragma omp parallel num_threads(threads)
     {
         Guess guess = {0.0f, 0.01f};
+        int32_t wins[n];
+        int64_t next = -1; /* the lists of a thread lie one after the other, from its first row's on */
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < rows; row++) {
             const float *in = x + row * n, threshold = winning_threshold(in, n, k, &guess);
-            Winner *list = lists + row * n;
-            int32_t count = 0;
+            for (int64_t i = 0; i < n; i++) wins[i] = !(in[i] < threshold) & (in[i] != 0.0f);
+            if (next < 0) next = row * n;
+            Span span = {next, 0};
             for (int32_t i = 0; i < n; i++) { /* without a branch: a loser is overwritten */
-                list[count] = (Winner){i, in[i]};
-                count += !(in[i] < threshold) & (in[i] != 0.0f);
+                lists[next] = (Winner){i, in[i]};
+                next += wins[i];
             }
-            counts[row] = count;
+            span.count = next - span.start;
+            spans[row] = span;
         }
     }
 }

@@ -5,3 +5,7 @@ typedef struct {
     int32_t index; /* of the unit; in a list that belongs to a unit, of the row */
     float value;   /* never 0 */
 } Winner;
+
+typedef struct {
+    int64_t start, count; /* of a row's list, in the array of all lists */
+} Span;
