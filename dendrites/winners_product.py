@@ -41,7 +41,7 @@ def skips_losers(
     )
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _has_kernels() -> bool:
     return load_kernels() is not None
 
