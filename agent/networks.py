@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from agent.trunk import Trunk, winners_density
 from configs.schema import NetworkConfig
-from dendrites import SparseLinear
+from dendrites import SparseLinear, skips_losers, winners_count
 
 
 class _Network(nn.Module):
@@ -80,7 +80,7 @@ class Actor(_Network):
 
         `obs`, `task` and `context` as in `Trunk.forward`.
         """
-        mean, log_std = self.head(self.trunk(obs, task, context)).chunk(2, dim=-1)
+        mean, log_std = self.trunk.into(self.head, obs, task, context).chunk(2, dim=-1)
         return mean, log_std.clamp(*self.log_std_bounds)
 
     def sample(
@@ -128,7 +128,7 @@ class TwinCritic(_Network):
         context: Tensor | None = None,
     ) -> Tensor:
         """Raw head outputs `[2, ..., output_size]`; `agent/value_heads.py` turns them into Q values."""
-        return self.head(self.trunk(torch.cat([obs, action], dim=-1), task, context))
+        return self.trunk.into(self.head, torch.cat([obs, action], dim=-1), task, context)
 
 
 def squashed_log_prob(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
@@ -145,3 +145,28 @@ def squashed_log_prob(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tenso
     log_normal = -0.5 * (noise.square() + math.log(2 * math.pi)) - log_std
     log_jacobian = 2 * (math.log(2.0) - pre_tanh - nn.functional.softplus(-2 * pre_tanh))
     return (log_normal - log_jacobian).sum(dim=-1)
+
+
+def describe_products(
+    network: NetworkConfig,
+    outputs: tuple[int, int],
+    precision: torch.dtype,
+    device: torch.device,
+) -> str:
+    """One line: how many of the maps after k-winners leave the losers out, and how many do not.
+
+    `outputs` are those of the actor's head and of a critic's; heads are always float32.
+    """
+    leaves_out = []
+    for hidden, size in zip((network.actor_hidden, network.critic_hidden), outputs, strict=True):
+        for index, units in enumerate(hidden):
+            density = winners_density(network, index)
+            if density is not None:
+                last = index == len(hidden) - 1
+                dtype = torch.float32 if last else precision
+                out = size if last else hidden[index + 1]
+                winners = winners_count(units, density)
+                leaves_out.append(skips_losers(units, winners, out, dtype, device))
+    if not leaves_out:
+        return "no k-winners: dense products"
+    return f"k-winners: {sum(leaves_out)} of the {len(leaves_out)} maps after them leave the losers out"

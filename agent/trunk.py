@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from agent.task_major import per_sample
 from configs.schema import NetworkConfig
-from dendrites import DendriticLayer
+from dendrites import DendriticLayer, SparseLinear
 
 
 class Trunk(nn.Module):
@@ -116,6 +116,22 @@ class Trunk(nn.Module):
         Returns:
             `[*E, T, b, units]`, or `[*E, n, units]`.
         """
+        features: Tensor = self._last().activation(self._preactivation(x, task, context))
+        return features
+
+    def into(
+        self,
+        head: SparseLinear,
+        x: Tensor,
+        task: Tensor | None = None,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """`head(self(x, task, context))`, the last activation and the head's product as one."""
+        outputs: Tensor = head(self._preactivation(x, task, context), self._last().activation)
+        return outputs
+
+    def _preactivation(self, x: Tensor, task: Tensor | None, context: Tensor | None) -> Tensor:
+        """What the activation of the last layer is given."""
         if context is None:
             context = self.context
         elif self.stack is not None and context.dim() == 2:
@@ -126,10 +142,16 @@ class Trunk(nn.Module):
         if self.concatenates_context:
             own = per_sample(context, task, dim=-2)  # [*E, T, 1, C] or [*E, n, C]
             x = torch.cat([x, own.expand(*x.shape[:-1], -1)], dim=-1)
-        for layer, gate in zip(self.layers, gates, strict=True):
+        after = None
+        for module, gate in zip(self.layers, gates, strict=True):
+            layer = cast(DendriticLayer, module)
             own_gate = None if gate is None else per_sample(gate, task, dim=-2)
-            x = cast(DendriticLayer, layer).gated(x, own_gate)
+            x = layer.preactivation(x, own_gate, after)
+            after = layer.activation
         return x
+
+    def _last(self) -> DendriticLayer:
+        return cast(DendriticLayer, self.layers[-1])
 
 
 def winners_density(config: NetworkConfig, index: int) -> float | None:

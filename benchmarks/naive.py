@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from agent.sac import SAC
 from agent.trunk import Trunk
-from dendrites import DendriticLayer, KWinners
+from dendrites import DendriticLayer, KWinners, SparseLinear
 
 
 def make_naive(agent: SAC) -> SAC:
@@ -37,6 +37,10 @@ class NaiveTrunk(nn.Module):
         if self.trunk.stack is None:
             return self._one(x, task, ())
         return torch.stack([self._one(x, task, (e,)) for e in range(self.trunk.stack)])
+
+    def into(self, head: SparseLinear, x: Tensor, task: Tensor, context: None = None) -> Tensor:
+        """The head's outputs `[n, out]`, or for a stack `[E, n, out]`."""
+        return cast(Tensor, head(self(x, task)))
 
     def _one(self, x: Tensor, task: Tensor, index: tuple[int, ...]) -> Tensor:
         context = self.trunk.context[index][task]  # [n, C]: every sample has its own

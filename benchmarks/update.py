@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.costs import ceiling_ms, count_flop, measure_rates
 from benchmarks.measuring import Result, Spread, interleave, ratio
+from benchmarks.products import measure_products
 from benchmarks.variant_process import VariantProcess
 from benchmarks.variants import (
     SIZES,
@@ -24,6 +25,7 @@ from benchmarks.variants import (
     naive,
     variants,
 )
+from configs import Config
 from machine.cores import usable_cores
 from machine.device import resolve_device, resolve_precision
 
@@ -56,10 +58,21 @@ def benchmark_update(quick: bool, choice: Literal["auto", "float32"]) -> Result:
         result.measured |= {str(variant): Spread.of(ms) for variant, ms in times.items()}
         result.ratios |= ratios(size, precision, times)
         ours = fast(size, "dendrites k-winners", precision)
+        result.ratios |= products_ratio(size, ours.config())
         products = ceiling_ms(count_flop(ours.config(), device), rates)
         share = products / result.measured[str(ours)].median
         result.notes[f"products alone, {ours}"] = f"{products:.1f} ms, {share:.0%} of the update"
     return result
+
+
+def products_ratio(size: Size, config: Config) -> dict[str, Spread]:
+    """k-winners and the map after them alone, losers left out over dense; nothing where they are not."""
+    network = config.network
+    times = measure_products(
+        network.critic_hidden[0], config.replay.batch_size, network.winners_density[0]
+    )
+    name = f"kwinners_sparse_over_dense{size.suffix}"
+    return {} if times is None else {name: ratio(*times)}
 
 
 def describe_precision(choice: Literal["auto", "float32"], device: torch.device) -> str:

@@ -19,6 +19,7 @@ from dendrites.parameters import nonzero_parameters
 from dendrites.segments import GATINGS, DendriticSegments, Gating
 from dendrites.sparse_linear import SparseLinear, nonzeros_per_row
 from dendrites.winners import KWinners, k_winners, winners_count
+from dendrites.winners_product import product_of_winners, skips_losers
 
 __all__ = [
     "GATINGS",
@@ -31,5 +32,7 @@ __all__ = [
     "k_winners",
     "nonzero_parameters",
     "nonzeros_per_row",
+    "product_of_winners",
+    "skips_losers",
     "winners_count",
 ]

@@ -116,10 +116,21 @@ class DendriticLayer(nn.Module):
     def gated(self, x: Tensor, gate: Tensor | None) -> Tensor:
         """The rest of the layer: linear, norm, a gate that is known, activation.
 
+        `x [..., in]` and a gate as `preactivation` takes them -> `[..., units]`.
+        """
+        return self.activation(self.preactivation(x, gate))
+
+    def preactivation(
+        self, x: Tensor, gate: Tensor | None, after: KWinners | ReLU | None = None
+    ) -> Tensor:
+        """What the activation is given: linear, norm, a gate that is known.
+
         Args:
             x: `[..., in]`; with a stack `[E, ..., in]`.
             gate: of `self.gate`, `[..., units]`; leading dimensions broadcast. `None` for a layer
                 without dendrites.
+            after: the activation of the layer before, if x has still to go through it: k-winners and
+                the product after them are faster as one (`SparseLinear`).
 
         Returns:
             `[..., units]`; with a stack `[E, ..., units]`.
@@ -133,12 +144,12 @@ class DendriticLayer(nn.Module):
                 if gate is None
                 else "gate must be None: this layer has no dendrites"
             )
-        y = self.linear(x)
+        y = self.linear(x, after)
         if self.norm is not None:
             y = self.norm(y)
         if self.dendrites is not None and gate is not None:
             y = self.dendrites.modulate(y, gate)
-        return self.activation(y)
+        return y
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """`gated(x, gate(context))`: `x [..., in]`, `context [..., C]` -> `[..., units]`."""

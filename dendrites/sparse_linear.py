@@ -9,6 +9,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dendrites.checks import require_fraction, require_positive
+from dendrites.winners import KWinners, ReLU
+from dendrites.winners_product import product_of_winners, skips_losers
 
 
 def exact_density_mask(
@@ -107,10 +109,27 @@ class SparseLinear(nn.Module):
         if self.mask is not None:
             self.weight.data *= self.mask
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`."""
+    def forward(self, x: Tensor, after: KWinners | ReLU | None = None) -> Tensor:
+        """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`.
+
+        `after`: an activation that x has still to go through. With k-winners, it and the product are
+        one operation where that is faster (`skips_losers`).
+        """
         weight = self.weight if self.mask is None else self.weight * self.mask
+        if isinstance(after, KWinners) and self._skips_losers(x, after):
+            product = product_of_winners(x, after.count, weight)
+            lead = () if self.stack is None else (self.stack, *(1,) * (x.dim() - 2))
+            return product + self.bias.view(*lead, self.out_features)
+        x = x if after is None else after(x)
         return stacked_linear(x, weight, self.bias, self.product_dtype)
+
+    def _skips_losers(self, x: Tensor, after: KWinners) -> bool:
+        if (
+            after._forward_hooks or x.dtype != self.weight.dtype
+        ):  # hooks want to see all activations
+            return False
+        dtype = self.product_dtype or self.weight.dtype
+        return skips_losers(self.in_features, after.count, self.out_features, dtype, x.device)
 
     def extra_repr(self) -> str:
         """Sizes and density, for `print`."""

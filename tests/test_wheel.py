@@ -80,7 +80,10 @@ def test_the_wheel_holds_every_module_and_what_they_read(wheel: Path) -> None:
         folder = ROOT / package.replace(".", "/")
         modules |= {str(path.relative_to(ROOT)) for path in folder.glob("*.py")}
     presets = {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")}
-    assert names == modules | presets | {"dendrites/py.typed", "dendrites/kernels/kwinners.c"}
+    kernels = {
+        f"dendrites/kernels/{path.name}" for path in (ROOT / "dendrites/kernels").glob("*.[ch]")
+    }
+    assert names == modules | presets | kernels | {"dendrites/py.typed"}
 
 
 def test_no_folder_with_code_is_forgotten() -> None:

@@ -1,4 +1,4 @@
-"""Compiles and loads `kwinners.c`, once per machine; without a C compiler does without."""
+"""Compiles and loads the C files here, once per machine; without a C compiler does without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-_SOURCE = Path(__file__).with_name("kwinners.c")
+_FOLDER = Path(__file__).parent
+_SOURCES = (_FOLDER / "kwinners.c", _FOLDER / "winners_product.c")
+_HEADER = _FOLDER / "winners.h"
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _OPENMP = ("-fopenmp", "-fopenmp-simd")  # Apple's compiler has the second only: one thread
 
@@ -23,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @functools.cache
 def load_kernels() -> ctypes.CDLL | None:
-    """The library built from `kwinners.c`, or `None`, with one warning, if it cannot be had.
+    """The library built from the C files, or `None`, with one warning, if it cannot be had.
 
     `CC` names the compiler, `cc` by default. The library is kept in `active-dendrites` under
     `XDG_CACHE_HOME`, or `~/.cache`; if that folder cannot be used, it is built for this process only.
@@ -47,14 +49,24 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, size, threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     library.k_winners.argtypes = (pointer, size, size, size, pointer, threads)
     library.gradient_of_active.argtypes = (pointer, pointer, size, pointer, threads)
-    library.k_winners.restype = library.gradient_of_active.restype = None
+    library.k_winners_lists.argtypes = (pointer, size, size, size, pointer, pointer, threads)
+    for name in ("k_winners", "gradient_of_active", "k_winners_lists"):
+        getattr(library, name).restype = None
+    lists, sizes = (pointer, pointer), (size, size, size)
+    library.winners_product.argtypes = (*lists, *sizes, pointer, size, pointer, threads)
+    library.winners_input_gradient.argtypes = (
+        *(*lists, *sizes, pointer, size, pointer, pointer),
+        threads,
+    )
+    library.winners_weight_gradient.argtypes = (*lists, *sizes, size, pointer, pointer, threads)
     return library
 
 
 def _library(command: list[str]) -> ctypes.CDLL:
     """The loaded library: of the cache, or built into it, or built for this process only."""
     # -march=native code is for one kind of processor: a cache that several share keeps one for each.
-    identity = (_SOURCE.read_bytes(), command, platform.node(), platform.machine(), _processor())
+    code = [file.read_bytes() for file in (*_SOURCES, _HEADER)]
+    identity = (code, command, platform.node(), platform.machine(), _processor())
     name = f"kwinners-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
     # A cache may be missing, read-only, full, barred from holding programs, or hold a damaged file.
     with contextlib.suppress(OSError, RuntimeError):
@@ -83,6 +95,6 @@ def _processor() -> str:
 
 
 def _compiled(command: list[str], target: Path) -> Path:
-    arguments = [*command, str(_SOURCE), "-o", str(target)]
+    arguments = [*command, *map(str, _SOURCES), "-o", str(target)]
     subprocess.run(arguments, check=True, capture_output=True, text=True, errors="replace")
     return target
