@@ -29,7 +29,7 @@ from machine.device import configure_cpu, resolve_precision
 CPU = torch.device("cpu")
 UPDATES = 5
 """That are compared. Rounding differs, so winners and small gradients' signs differ more and more."""
-LOSS_TOLERANCE, STEP_TOLERANCE, LEAST_SHARE = 1e-3, 0.1, 0.98
+LOSS_TOLERANCE, STEP_TOLERANCE, LEAST_SHARE = 1e-4, 0.1, 0.99
 GPU_UPDATES = 50
 """In a round, where the CPU does `Size.updates`."""
 
