@@ -63,15 +63,20 @@ class ObservationNormalizer(nn.Module):
         scaling = "per_task" if self.scales else "none"
         return f"tasks={tasks}, features={features}, frame={frame}, scaling={scaling}"
 
-    def observe(self, obs: NDArray[np.float32], done: NDArray[np.bool_]) -> None:
-        """Add the observations `obs [T, N, obs]` that were acted on.
+    def observe(
+        self,
+        obs: NDArray[np.float32],
+        done: NDArray[np.bool_],
+        tasks: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Add the observations `obs [t, N, obs]` that were acted on in `tasks [t]`, or in all.
 
-        Where `done [T, N]` says that an episode ended, the scale of all tasks is taken over.
+        Where `done [t, N]` says that an episode ended, the scale of all tasks is taken over.
         """
         if not self.scales:
             return
         values = torch.from_numpy(obs.astype(np.float64))
-        self.moments.add((relative(values) if self.relative else values).numpy())
+        self.moments.add((relative(values) if self.relative else values).numpy(), tasks)
         if done.any():
             self.mean.copy_(torch.from_numpy(self.moments.mean))
             spread = np.maximum(self.moments.spread(), MIN_SPREAD)

@@ -11,17 +11,20 @@ from configs.errors import RunError, UsageError
 from machine.device import free_bytes
 
 Sampling = Literal["balanced", "uniform"]
+_GROUPS_PER_TASK = 2
 
 
 class Batch(NamedTuple):
-    """A batch of transitions; `[...]` is `[T, b]` (task-major), or `[n]` with `task`."""
+    """A batch of transitions; `[...]` is `[T, b]` (task-major), `[G, b]` or `[n]` with `task`."""
 
     obs: Tensor  # [..., obs] float32
     action: Tensor  # [..., action] float32, in [-1, 1]
     reward: Tensor  # [...] float32, raw, discounted sum over the n steps taken
     next_obs: Tensor  # [..., obs] float32, n steps on; the true successor, never a reset's
     discount: Tensor  # [...] float32, of the value of next_obs: gamma^n, 0 after a termination
-    task: Tensor | None  # [n] int64 task index of each sample; None for a task-major batch
+    task: (
+        Tensor | None
+    )  # int64 task index of each group [G, 1] or sample [n]; None where it is the row
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; itself if it is there already."""
@@ -166,11 +169,19 @@ class ReplayBuffer:
         for store in self.storage.values():
             store[task, copy, here] = store[task, copy, before]
 
-    def sample(self, sampling: Sampling, batch_size: int, generator: Generator) -> Batch:
-        """A random batch; `generator` must be on the buffer's device.
+    def sample(
+        self,
+        sampling: Sampling,
+        batch_size: int,
+        generator: Generator,
+        shares: Tensor | None = None,
+    ) -> Batch:
+        """A random batch, with replacement; `generator` must be on the buffer's device.
 
-        balanced: `batch_size // T` transitions of every task, task-major `[T, b, ...]`. uniform:
-        `batch_size` over everything stored, `[n, ...]` with `task [n]`. Both with replacement.
+        balanced: `batch_size // T` transitions of every task, task-major `[T, b, ...]`; with `shares [T]`
+        of the tasks, groups of one task each, as many of a task as its share says on average,
+        `[2 T, b / 2, ...]` with `task [2 T, 1]`. uniform: `batch_size` over everything stored,
+        `[n, ...]` with `task [n]`.
 
         Raises:
             ValueError: nothing is stored of a task that should be sampled.
@@ -178,6 +189,8 @@ class ReplayBuffer:
         counts = self.counts
         if not (counts if sampling == "balanced" else counts.sum()).all():
             raise ValueError(f"no transitions to sample; stored of each task: {counts.tolist()}")
+        if sampling == "balanced" and shares is not None:
+            return self._sample_groups(batch_size, shares, generator)
         if sampling == "balanced":
             return self._sample_balanced(batch_size // self.num_tasks, generator)
         return self._sample_uniform(batch_size, generator)
@@ -199,6 +212,23 @@ class ReplayBuffer:
         column = torch.stack(draws)  # [T, b]
         tasks = torch.arange(self.num_tasks, device=column.device).unsqueeze(1)  # [T, 1]
         return self._gather(tasks.expand_as(column), column % self.copies, column // self.copies)
+
+    def _sample_groups(self, batch_size: int, shares: Tensor, generator: Generator) -> Batch:
+        """Groups of one task each; systematic sampling keeps their numbers within one of the shares."""
+        where, groups = generator.device, _GROUPS_PER_TASK * self.num_tasks
+        ends = (shares / shares.sum()).cumsum(0).to(where)  # [T]
+        start = torch.rand((), generator=generator, device=where)
+        points = (start + torch.arange(groups, device=where)) / groups  # [G] in [0, 1)
+        task = torch.searchsorted(ends, points.to(ends.dtype), right=True)
+        task = task.clamp(max=self.num_tasks - 1).unsqueeze(
+            1
+        )  # [G, 1] rounding may pass the last end
+        counts = self.counts.to(where)[task]  # [G, 1]
+        draw = torch.rand((groups, batch_size // groups), generator=generator, device=where)
+        column = torch.minimum((draw.double() * counts).long(), counts - 1)  # [G, b]
+        tasks = task.expand_as(column)
+        batch = self._gather(tasks, column % self.copies, column // self.copies)
+        return batch._replace(task=task)
 
     def _sample_uniform(self, batch_size: int, generator: Generator) -> Batch:
         ends = self.counts.cumsum(0)  # [T]

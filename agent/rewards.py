@@ -53,11 +53,19 @@ class RewardNormalizer(nn.Module):
         return f"tasks={len(self.scale)}, scaling={scaling}"
 
     def observe(
-        self, reward: NDArray[np.float32], done: NDArray[np.bool_], lost: NDArray[np.bool_]
+        self,
+        reward: NDArray[np.float32],
+        done: NDArray[np.bool_],
+        lost: NDArray[np.bool_],
+        tasks: NDArray[np.int64] | None = None,
     ) -> None:
-        """Add one step `[T, N]`; episodes that end with it change the unit, `lost` ones do not."""
-        self.returns.observe(reward, done & ~lost)
-        self.returns.forget(lost)
+        """Add one step `[t, N]` of `tasks [t]`, or of all.
+
+        Episodes that end with it change the unit, `lost` ones do not.
+        """
+        tasks = np.arange(len(self.scale)) if tasks is None else tasks
+        self.returns.observe(reward, done & ~lost, tasks)
+        self.returns.forget(lost, tasks)
         if self.scales and done.any():
             self.scale.copy_(torch.from_numpy(self.returns.reward_scale(self.highest_value)))
 
@@ -90,22 +98,26 @@ class EpisodeReturns:
         self._rewards = np.zeros((num_tasks, copies, horizon), np.float32)
         self._length = np.zeros((num_tasks, copies), np.int64)
 
-    def observe(self, reward: NDArray[np.float32], done: NDArray[np.bool_]) -> None:
-        """Add one step: `reward [T, N]`, `done [T, N]` where the episode ends with this step."""
-        task, copy = np.indices(reward.shape)
-        self._rewards[task, copy, self._length] = reward
-        self._length += 1
-        for t, n in zip(*np.nonzero(done), strict=True):
+    def observe(
+        self, reward: NDArray[np.float32], done: NDArray[np.bool_], tasks: NDArray[np.int64]
+    ) -> None:
+        """Add one step of `tasks [t]`: `reward [t, N]`, and `done [t, N]` where an episode ends."""
+        task, copy = tasks[:, None], np.arange(reward.shape[1])
+        self._rewards[task, copy, self._length[tasks]] = reward
+        self._length[tasks] += 1
+        for row, n in zip(*np.nonzero(done), strict=True):
+            t = tasks[row]
             rewards = self._rewards[t, n, : self._length[t, n]]
             newest = np.abs(discounted_returns(rewards, self.discount)).max()
             self.largest[t] = max(self.largest[t], newest)
             share = _NEWEST_SHARE if self.usual[t] > 0 else 1.0
             self.usual[t] += share * (newest - self.usual[t])
-        self._length[done] = 0
+        self.forget(done, tasks)
 
-    def forget(self, lost: NDArray[np.bool_]) -> None:
-        """Drop the running episodes where `lost [T, N]`."""
-        self._length[lost] = 0
+    def forget(self, lost: NDArray[np.bool_], tasks: NDArray[np.int64]) -> None:
+        """Drop the running episodes of `tasks [t]` where `lost [t, N]`."""
+        row, n = np.nonzero(lost)
+        self._length[tasks[row], n] = 0
 
     def reward_scale(self, highest_value: float) -> NDArray[np.float32]:
         """Factor `[T]`, 1 before any episode.

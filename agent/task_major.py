@@ -11,22 +11,29 @@ def per_sample(table: Tensor, task: Tensor | None, dim: int = 0) -> Tensor:
 
     Args:
         table: with T rows along `dim`.
-        task: `None` for a task-major batch, else the task index `[n]` of each sample.
+        task: `None` for a task-major batch; `[G, 1]` the task index of each group of one; `[n]` of each
+            sample.
         dim: where the tasks are.
 
     Returns:
-        For a task-major batch the table with a dimension of 1 after the tasks, to broadcast over their
-        samples; else the row of each sample, n of them along `dim`.
+        For a task-major batch the table, or its row of each group, with a dimension of 1 after the
+        tasks, to broadcast over their samples; else the row of each sample, n of them along `dim`.
     """
     if task is not None:
-        return table.index_select(dim, task)
+        table = table.index_select(dim, task.flatten())
+    if task is not None and task.dim() == 1:
+        return table
     return table.unsqueeze(dim + 1 if dim >= 0 else table.dim() + dim + 1)
 
 
 def per_task(values: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
-    """Mean over each task's samples `[T]`; 0 for a task with none. `values` is `[T, b]` or `[n]`."""
+    """Mean over each task's samples `[T]`; 0 for a task with none.
+
+    `values` is `[T, b]`, `[G, b]` with `task [G, 1]`, or `[n]` with `task [n]`.
+    """
     if task is None:
         return values.mean(dim=-1)
+    task, values = task.expand_as(values).flatten(), values.flatten()
     totals = values.new_zeros(num_tasks).index_add(0, task, values)
     counts = values.new_zeros(num_tasks).index_add(0, task, torch.ones_like(values))
     return totals / counts.clamp(min=1)

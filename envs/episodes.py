@@ -29,22 +29,24 @@ class EpisodeTracker:
         self._length = np.zeros(shape, np.int64)
 
     def observe(self, step: Step) -> list[FinishedEpisode]:
-        """Add one step of all environments; returns the episodes that it ended, less lost ones."""
-        self._return += step.reward
-        self._success |= step.success
-        self._length += 1
+        """Add one step; returns the episodes that it ended, less lost ones."""
+        tasks = step.tasks
+        self._return[tasks] += step.reward
+        self._success[tasks] |= step.success
+        self._length[tasks] += 1
         finished = [
             FinishedEpisode(
-                int(t),
-                float(self._return[t, n]),
-                bool(self._success[t, n]),
-                int(self._length[t, n]),
+                int(tasks[t]),
+                float(self._return[tasks[t], n]),
+                bool(self._success[tasks[t], n]),
+                int(self._length[tasks[t], n]),
             )
             for t, n in zip(*np.nonzero(step.done & ~step.lost), strict=True)
         ]
-        self._return[step.done] = 0
-        self._success[step.done] = False
-        self._length[step.done] = 0
+        t, n = np.nonzero(step.done)
+        self._return[tasks[t], n] = 0
+        self._success[tasks[t], n] = False
+        self._length[tasks[t], n] = 0
         return finished
 
     def state_dict(self) -> dict[str, NDArray]:

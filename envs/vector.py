@@ -26,8 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """What one step of all environments gives; arrays are copies, `[T, N, ...]`, task-major."""
+    """What one step of all environments of some tasks gives; arrays are copies, task-major.
 
+    T are here the tasks that played.
+    """
+
+    tasks: NDArray[np.int64]  # [T] their indices, in order
     action: NDArray[np.float32]  # [T, N, 4] that was taken
     obs: NDArray[np.float32]  # [T, N, 39] to act on next: a reset observation where done
     next_obs: NDArray[np.float32]  # [T, N, 39] true successor, also at the end of an episode
@@ -158,7 +162,7 @@ class MetaWorldVectorEnv:
         Raises:
             NonFiniteError: an action is NaN or infinite; nothing is done.
         """
-        self._require_finite(actions[None])
+        self._require_finite(actions.reshape(1, self.num_envs, ACTION_SIZE))
         self.play_async(1, actions=actions[None])
         return self.play_wait()[0]
 
@@ -167,12 +171,14 @@ class MetaWorldVectorEnv:
         steps: int,
         *,
         actions: NDArray[np.float32] | None = None,
+        tasks: NDArray[np.int64] | None = None,
         generator: Any = None,
     ) -> None:
         """Let the workers play a chunk of at most K vector steps, and return meanwhile.
 
         Args:
-            steps: of every environment.
+            steps: of every environment of the tasks that play.
+            tasks: indices of those `[t]`, in order; `None` for all. The others stand still.
             actions: `[steps, T, N, 4]`; `None` leaves them to the player, as it is now.
             generator: source of the player's random numbers.
         """
@@ -183,6 +189,8 @@ class MetaWorldVectorEnv:
             arrays.weights[:] = self._player.weights()
             arrays.draws[:steps] = self._player.draw(steps, self.num_envs, generator)
         arrays.goals_used[:] = 0
+        self._playing = np.arange(len(self.tasks)) if tasks is None else tasks
+        arrays.plays[:] = np.isin(np.arange(self.num_envs) // self.copies, self._playing)
         self._pool.ask(Command(PLAY, 0, steps, given))
 
     def play_wait(self) -> list[Step]:
@@ -194,7 +202,7 @@ class MetaWorldVectorEnv:
         restarts = self._pool.restarts
         self._pool.wait()
         stop = self._pool.steps_asked
-        self._require_finite(self._arrays.action[:stop].reshape(stop, *self.shape, ACTION_SIZE))
+        self._require_finite(self._arrays.action[:stop, self._arrays.plays], self._playing)
         restarts = self._pool.restarts - restarts
         steps = [self._step(index, 0 if index else restarts) for index in range(stop)]
         self._draw_goals()
@@ -209,13 +217,15 @@ class MetaWorldVectorEnv:
         """Step `index` of the chunk that was played."""
         arrays = self._arrays
         names = ("action", "next_obs", "reward", "terminated", "truncated", "success")
-        faults = arrays.fault[index]
+        faults = np.where(arrays.plays, arrays.fault[index], 0)
         for row in np.flatnonzero(faults).tolist():
             self._log_fault(row, int(faults[row]))
+        playing = self._playing
         return Step(
-            obs=self._task_major(arrays.obs_after[index]),
-            **{name: self._task_major(getattr(arrays, name)[index]) for name in names},
-            lost=self._task_major(faults > 0),
+            tasks=playing.copy(),
+            obs=self._task_major(arrays.obs_after[index])[playing],
+            **{name: self._task_major(getattr(arrays, name)[index])[playing] for name in names},
+            lost=self._task_major(faults > 0)[playing],
             worker_restarts=worker_restarts,
         )
 
@@ -294,12 +304,16 @@ class MetaWorldVectorEnv:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _require_finite(self, actions: NDArray[np.float32]) -> None:
-        """Raise `NonFiniteError` if one of `actions [steps, T, N, 4]` is NaN or infinite."""
-        finite = np.isfinite(actions).all(axis=-1).reshape(-1, self.num_envs)
+    def _require_finite(
+        self, actions: NDArray[np.float32], playing: NDArray[np.int64] | None = None
+    ) -> None:
+        """Raise `NonFiniteError` if one of `actions [steps, rows, 4]` of the playing tasks is not."""
+        finite = np.isfinite(actions).all(axis=-1)
         if not finite.all():
-            step, row = np.argwhere(~finite)[0].tolist()
-            action = actions.reshape(-1, self.num_envs, ACTION_SIZE)[step, row]
+            step, place = np.argwhere(~finite)[0].tolist()
+            task, copy = divmod(place, self.copies)
+            row = (task if playing is None else int(playing[task])) * self.copies + copy
+            action = actions[step, place]
             raise NonFiniteError(f"the action for {self.describe(row)} is not finite: {action}")
 
     def _draw_goal(self, row: int) -> int:

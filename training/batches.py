@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from agent.plan import Plan
 from agent.replay import Batch, ReplayBuffer
+from training.allocation import TaskShares
 from training.progress import Progress, updates_due
 from training.stopwatch import Stopwatch
 
@@ -19,6 +20,7 @@ class BatchSource:
     Args:
         plan: of the run.
         replay: what is drawn from.
+        shares: of the tasks in a batch.
         progress: counts the gradient steps.
         stopwatch: times the drawing.
         generator: source of batches and noise, on the replay buffer's device.
@@ -28,10 +30,12 @@ class BatchSource:
         self,
         plan: Plan,
         replay: ReplayBuffer,
+        shares: TaskShares,
         progress: Progress,
         stopwatch: Stopwatch,
         generator: Generator,
     ) -> None:
+        self.shares = shares
         self.plan, self.replay, self.generator = plan, replay, generator
         self.progress, self.stopwatch = progress, stopwatch
 
@@ -41,7 +45,7 @@ class BatchSource:
         The gradient step counts as done when the next batch is asked for.
         """
         progress = self.progress
-        due = updates_due(progress.vector_steps, self.plan.config)
+        due = updates_due(progress.env_steps, self.plan.config)
         while progress.gradient_steps < due:
             with self.stopwatch.section("sample"):
                 batch, noise = self._draw()
@@ -50,6 +54,8 @@ class BatchSource:
 
     def _draw(self) -> tuple[Batch, Tensor]:
         settings, generator = self.plan.config.replay, self.generator
-        batch = self.replay.sample(settings.sampling, settings.batch_size, generator)
+        adaptive = self.plan.config.env.least_task_share < 1
+        shares = torch.from_numpy(self.shares.shares()) if adaptive else None
+        batch = self.replay.sample(settings.sampling, settings.batch_size, generator, shares)
         noise = torch.randn((2, *batch.action.shape), generator=generator, device=generator.device)
         return batch.to(self.plan.device), noise.to(self.plan.device)

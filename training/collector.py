@@ -16,6 +16,7 @@ from agent.replay import ReplayBuffer
 from agent.sac import SAC
 from envs import MetaWorldVectorEnv, Step, WorkerError
 from envs.episodes import EpisodeTracker
+from training.allocation import TaskShares
 from training.metrics.accumulator import MeanAccumulator
 from training.progress import Progress, chunk_steps
 from training.stopwatch import Stopwatch
@@ -39,6 +40,7 @@ class Collector:
         envs: the training environments; the agent's policy acts in their workers.
         agent: whose scales learn from what is seen.
         replay: the buffer to fill.
+        shares: say which tasks play.
         metrics: gets the returns and successes of finished episodes.
         progress: counts steps and episodes.
         stopwatch: times the waiting for the simulators.
@@ -51,14 +53,15 @@ class Collector:
         envs: MetaWorldVectorEnv,
         agent: SAC,
         replay: ReplayBuffer,
+        shares: TaskShares,
         metrics: MeanAccumulator,
         progress: Progress,
         stopwatch: Stopwatch,
         generator: Generator,
     ) -> None:
         self.plan, self.envs, self.agent, self.replay = plan, envs, agent, replay
-        self.metrics, self.progress, self.stopwatch = metrics, progress, stopwatch
-        self.generator = generator
+        self.shares, self.metrics, self.progress = shares, metrics, progress
+        self.stopwatch, self.generator = stopwatch, generator
         self.episodes = EpisodeTracker(envs.shape)
         self.obs: NDArray[np.float32]  # [T, N, obs] to act on next
 
@@ -75,7 +78,9 @@ class Collector:
             NonFiniteError: an action is NaN or infinite.
         """
         steps = chunk_steps(self.progress, self.plan.config)
-        self.envs.play_async(steps, actions=self._random(steps), generator=self.generator)
+        actions = self._random(steps)
+        tasks = self.shares.next_chunk() if actions is None else None
+        self.envs.play_async(steps, actions=actions, tasks=tasks, generator=self.generator)
         yield
         with self.stopwatch.section("simulate"):
             played = self.envs.play_wait()
@@ -93,12 +98,12 @@ class Collector:
 
     def _store(self, step: Step) -> None:
         """Remember a step, and let everything learn from it that watches steps."""
-        ends = step.terminated, step.truncated
-        transitions = (self.obs, step.action, step.reward, step.next_obs, *ends, step.lost)
-        self.replay.add(*(torch.from_numpy(array) for array in transitions))
-        self.agent.observations.observe(self.obs, step.done)
-        self.agent.rewards.observe(step.reward, step.done, step.lost)
-        self.obs = step.obs
+        tasks, obs, ends = step.tasks, self.obs[step.tasks], (step.terminated, step.truncated)
+        added = (obs, step.action, step.reward, step.next_obs, *ends, step.lost, tasks)
+        self.replay.add(*(torch.from_numpy(array) for array in added))
+        self.agent.observations.observe(obs, step.done, tasks)
+        self.agent.rewards.observe(step.reward, step.done, step.lost, tasks)
+        self.obs[tasks] = step.obs
 
     def _count(self, step: Step) -> None:
         """Count steps and episodes; a run that loses too many episodes ends here."""
@@ -111,11 +116,13 @@ class Collector:
                     f"train/return/{task}": episode.total_reward,
                 }
             )
+            self.shares.observe(episode.task, episode.success)
             progress.episodes += 1
         progress.lost_episodes += int(step.lost.sum())
         progress.worker_restarts += step.worker_restarts
         progress.vector_steps += 1
-        progress.env_steps += self.envs.num_envs
+        progress.env_steps += step.reward.size
+        self.shares.steps[step.tasks] += 1
         if progress.lost_episodes > self.plan.config.machine.lost_episodes:
             raise WorkerError(
                 f"{progress.lost_episodes} episodes lost to faults of the simulators; go on with a "
@@ -128,4 +135,5 @@ class Collector:
             "episodes": self.episodes,
             "observations": self.agent.observations.moments,
             "returns": self.agent.rewards.returns,
+            "shares": self.shares,
         }

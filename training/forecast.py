@@ -48,8 +48,7 @@ def _describe_update(plan: Plan) -> str:
     where = f"{plan.threads} CPU threads" if on_cpu else str(plan.device)
     never = plan.config.machine.compile == "never"
     compiled = "not compiled" if never else "compiled at the first one"
-    vector_steps = plan.config.total_env_steps // _environments(plan)[0]
-    due = updates_due(vector_steps, plan.config)
+    due = updates_due(plan.config.total_env_steps, plan.config)
     if not due:
         return "gradient steps: none, because the run ends before exploration.random_env_steps do"
     return f"gradient steps: {due:,}, on {where}, {dtype} between hidden layers, {compiled}"

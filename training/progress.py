@@ -18,7 +18,7 @@ Count = Annotated[int, Ge(0), Le(2**53)]
 
 @dataclass
 class Progress:
-    """How far the run has come. One vector step is one environment step in every environment."""
+    """How far the run has come. One vector step is one step of every environment that plays."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -57,14 +57,14 @@ class Progress:
         return self.env_steps + written
 
 
-def updates_due(vector_steps: int, config: Config) -> int:
-    """Gradient steps that are to be done by the time of so many vector steps.
+def updates_due(env_steps: int, config: Config) -> int:
+    """Gradient steps that are to be done by the time of so many environment steps.
 
-    They begin after the random actions, and wait for the next multiple of
-    `training.update_interval_vector_steps`.
+    A vector step counts as one step of every environment. They begin after the random actions, and
+    wait for the next multiple of `training.update_interval_vector_steps`.
     """
     num_envs = len(config.env.task_names) * config.env.copies_per_task
-    training = config.training
+    training, vector_steps = config.training, env_steps // num_envs
     at = vector_steps - vector_steps % training.update_interval_vector_steps
     learning_steps = max(0, at - config.exploration.random_env_steps // num_envs)
     return math.floor(learning_steps * training.updates_per_vector_step)

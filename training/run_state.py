@@ -11,6 +11,7 @@ from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sac import SAC
 from envs import MetaWorldVectorEnv
+from training.allocation import TaskShares
 from training.batches import BatchSource
 from training.collector import Collector
 from training.metrics.accumulator import MeanAccumulator
@@ -54,14 +55,23 @@ class RunState:
             "learning": torch_generator(streams["learning"], plan.replay_device),
         }
         metrics, progress, stopwatch = MeanAccumulator(), Progress(), Stopwatch()
+        shares = TaskShares(len(plan.tasks), config.env.least_task_share)
         return cls(
             plan=plan,
             agent=agent,
             replay=replay,
             collector=Collector(
-                plan, envs, agent, replay, metrics, progress, stopwatch, generators["exploration"]
+                plan,
+                envs,
+                agent,
+                replay,
+                shares,
+                metrics,
+                progress,
+                stopwatch,
+                generators["exploration"],
             ),
-            batches=BatchSource(plan, replay, progress, stopwatch, generators["learning"]),
+            batches=BatchSource(plan, replay, shares, progress, stopwatch, generators["learning"]),
             metrics=metrics,
             generators=generators,
             progress=progress,

@@ -133,15 +133,16 @@ class WorkerPool:
         self._rewind(rows)
         commands = [Command(RESTORE), self._command] if playing else [self._command]
         if lose:
-            self._lose_first_step(rows)
-            commands = [Command(RESET), self._command._replace(first=1)]
+            lost = [row for row in rows if self._arrays.plays[row]]
+            self._lose_first_step(lost)
+            commands = [Command(RESTORE), self._command._replace(first=1)]
         problem_now = fresh.problem(_START_TIMEOUT_S)
         for command in commands:
             if problem_now is None:
                 fresh.send(command)
                 problem_now = fresh.problem(max(self._longest_wait(command), _START_TIMEOUT_S))
-            if command.kind == RESET and lose:
-                self._arrays.obs_after[0, rows] = self._arrays.obs[rows]
+            if command.kind == RESTORE and lose:
+                self._arrays.obs_after[0, lost] = self._arrays.obs[lost]
         return problem_now
 
     def _longest_wait(self, command: Command) -> float:
@@ -163,7 +164,10 @@ class WorkerPool:
             getattr(self._arrays, name)[rows] = values[rows]
 
     def _lose_first_step(self, rows: list[int]) -> None:
-        """Make the first step of the chunk one that ends the episodes and teaches nothing."""
+        """Make the first step of the chunk one that ends the episodes and teaches nothing.
+
+        The next episodes are restored from their beginning.
+        """
         arrays = self._arrays
         if not self._command.given:
             arrays.action[0, rows] = 0
@@ -175,7 +179,7 @@ class WorkerPool:
         arrays.goal[rows] = arrays.next_goals[rows, 0]
         arrays.goals_used[rows] = 1
         arrays.time_limit[rows] = arrays.action_log.shape[1]
-        arrays.memory[rows] = 0
+        arrays.memory[rows] = arrays.elapsed[rows] = 0
 
     def _name(self, worker: WorkerHandle, problem: str) -> str:
         theirs = [self._describe(spec.row) for spec in worker.specs]

@@ -62,34 +62,36 @@ class Share:
         if command.kind == PLAY:
             self._play(command)
         elif command.kind == RESET:
-            self._each(lambda env: env.reset())
+            self._each(self._envs, lambda env: env.reset())
         else:
-            self._each(lambda env: env.restore())
+            self._each(self._envs, lambda env: env.restore())
         self.arrays.busy_s[self._rows] = time.perf_counter() - start
 
     def _play(self, command: Command) -> None:
-        """Some steps of every environment; stops at an action that is not finite."""
-        arrays, rows = self.arrays, self._rows
+        """Some steps of the environments that play; stops at an action that is not finite."""
+        arrays = self.arrays
+        rows = self._rows[arrays.plays[self._rows]]
+        envs = [env for env in self._envs if arrays.plays[env.row]]
         if not command.given and self._player is not None:
             self._player.load(arrays.weights)
         for step in range(command.first, command.stop):
             if not command.given:
-                arrays.action[step, rows] = self._choose(arrays.draws[step])[rows]
+                arrays.action[step, rows] = self._choose(rows, arrays.draws[step])
             if not np.isfinite(arrays.action[step, rows]).all():
                 return  # the trainer sees it, too
-            self._each(lambda env: env.step(step))  # noqa: B023
+            self._each(envs, lambda env: env.step(step))  # noqa: B023
 
-    def _choose(self, draws: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The player's actions `[E, 4]`; those of other workers' environments mean nothing."""
+    def _choose(self, rows: NDArray[np.int64], draws: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The player's actions in some rows `[rows, 4]`."""
         assert self._player is not None
-        arrays, rows = self.arrays, self._rows
+        arrays = self.arrays
         self._obs[rows], self._memory[rows] = arrays.obs[rows], arrays.memory[rows]
         actions = self._player.act(self._obs, draws, self._memory)
         arrays.memory[rows] = self._memory[rows]
-        return actions
+        return actions[rows]
 
-    def _each(self, act: Callable[[WorkerEnv], None]) -> None:
-        for env in self._envs:
+    def _each(self, envs: list[WorkerEnv], act: Callable[[WorkerEnv], None]) -> None:
+        for env in envs:
             try:
                 act(env)
             except Exception as error:

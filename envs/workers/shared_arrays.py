@@ -38,7 +38,8 @@ class Arrays:
     elapsed: NDArray[np.int64]  # [E] steps of the running episode
     action_log: NDArray[np.float32]  # [E, horizon, 4] its actions
     memory: NDArray[np.float32]  # [E, S] of the player
-    # What the player is told
+    # What the workers are told
+    plays: NDArray[np.bool_]  # [E] whether the environment takes part in the chunk
     draws: NDArray[np.float32]  # [K, E, D] random numbers
     weights: NDArray[np.float32]  # [P]
 
@@ -73,6 +74,7 @@ _LAYOUT: dict[str, tuple[Any, tuple[str | int, ...]]] = {
     "elapsed": (np.int64, ("E",)),
     "action_log": (np.float32, ("E", "horizon", ACTION_SIZE)),
     "memory": (np.float32, ("E", "S")),
+    "plays": (np.bool_, ("E",)),
     "draws": (np.float32, ("K", "E", "D")),
     "weights": (np.float32, ("P",)),
 }

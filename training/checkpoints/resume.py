@@ -140,22 +140,27 @@ def _log_differences(then: dict[str, str], now: dict[str, str]) -> None:
 def _require_agreement(run: RunState) -> None:
     """Raise `ValueError` if the parts of a checkpoint are not of one moment."""
     progress = run.progress
-    if progress.env_steps != progress.vector_steps * run.collector.envs.num_envs:
+    copies, most = run.replay.copies, run.collector.envs.num_envs
+    steps = progress.vector_steps
+    if progress.env_steps % copies or not steps * copies <= progress.env_steps <= steps * most:
         raise ValueError("'env_steps' and 'vector_steps' do not agree")
     for what in ("log", "evaluation", "checkpoint"):
         if getattr(progress, f"last_{what}_env_steps") > progress.env_steps:
             raise ValueError(f"'last_{what}_env_steps' is beyond 'env_steps'")
-    done, chunk = progress.vector_steps, run.plan.config.training.chunk_vector_steps
+    done, chunk = progress.env_steps, run.plan.config.training.chunk_vector_steps * most
     before, after = (updates_due(n, run.plan.config) for n in (max(0, done - chunk), done))
     # The gradient steps for the last chunk are done during the next one, which may have failed.
     if not before <= progress.gradient_steps <= after:
         raise ValueError("'gradient_steps' is not what was due")
-    replay = run.replay
-    if not (
-        (replay.stored == min(done, replay.length)).all()
-        and (replay.position == done % replay.length).all()
+    replay, written = run.replay, run.collector.shares.steps
+    if written.sum() * copies != progress.env_steps:
+        raise ValueError("steps of the tasks and 'env_steps' do not agree")
+    for name, expected in (
+        ("stored", np.minimum(written, replay.length)),
+        ("position", written % replay.length),
     ):
-        raise ValueError("the replay buffer does not hold what was collected")
+        if not np.array_equal(getattr(replay, name).numpy(), expected):
+            raise ValueError(f"'{name}' of the replay buffer is not what was collected")
     elapsed = run.collector.envs.state_dict()["elapsed"]
     parts = run.collector.parts()
     for lengths in (parts["returns"].state_dict(), parts["episodes"].state_dict()):
