@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
     """Train from the start or from a checkpoint, then write the report; returns the exit code."""
+    from agent.first_update import blank_batch
     from agent.player import evaluated_player, exploring_player
     from agent.sac import SAC
     from envs import WorkerError, evaluation_envs, make_goal_lists, training_envs
@@ -73,6 +74,7 @@ def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
         training_envs(config, goals, streams["environments"], plan.workers, explores) as envs,
         evaluation_envs(config, goals, plan.evaluation_workers, shows) as eval_envs,
     ):
+        agent.warm_up(*blank_batch(plan))  # compiles while the simulators start
         state = RunState.fresh(plan, agent, envs, streams)
         if checkpoint is None:
             state.collector.reset()

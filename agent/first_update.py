@@ -1,4 +1,4 @@
-"""The learner's device, tried: a GPU is used after it has done one update of this very agent."""
+"""An update of zeros: tries a GPU before it is used, and lets the compiler begin early."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from agent.plan import Plan, resolve
-from agent.replay import ReplayBuffer
+from agent.replay import Batch, ReplayBuffer
 from agent.sac import SAC
 from configs.errors import UsageError
 from configs.schema import Config
@@ -50,11 +50,19 @@ def learner_device(config: Config) -> torch.device:
 
 
 def update_once(plan: Plan) -> None:
-    """Store one vector step of zeros, sample a batch of it, and learn from that.
+    """Learn from a batch of zeros.
 
     Raises:
         RuntimeError: its results are not finite; or whatever the device raises.
     """
+    metrics = SAC(plan, Generator()).update(*blank_batch(plan))
+    # Reading the results waits for the device, so that what went wrong on it shows here.
+    if not all(value.isfinite().all() for value in metrics.values()):
+        raise RuntimeError("its results are not finite")
+
+
+def blank_batch(plan: Plan) -> tuple[Batch, Tensor]:
+    """A batch and noise of the run's shapes, sampled from one vector step of zeros."""
     config, shape = plan.config, (len(plan.tasks), plan.config.env.copies_per_task)
     replay = ReplayBuffer(
         *shape,
@@ -68,11 +76,8 @@ def update_once(plan: Plan) -> None:
     obs, action = torch.zeros(*shape, plan.obs_size), torch.zeros(*shape, plan.action_size)
     reward, no = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
     replay.add(obs, action, reward, obs, no, no)
+    shares = torch.ones(shape[0]) if config.env.least_task_share < 1 else None
     batch = replay.sample(
-        config.replay.sampling, config.replay.batch_size, Generator(plan.replay_device)
+        config.replay.sampling, config.replay.batch_size, Generator(plan.replay_device), shares
     ).to(plan.device)
-    noise = torch.zeros(2, *batch.action.shape, device=plan.device)
-    metrics = SAC(plan, Generator()).update(batch, noise)
-    # Reading the results waits for the device, so that what went wrong on it shows here.
-    if not all(value.isfinite().all() for value in metrics.values()):
-        raise RuntimeError("its results are not finite")
+    return batch, torch.zeros(2, *batch.action.shape, device=plan.device)

@@ -63,7 +63,6 @@ class RewardNormalizer(nn.Module):
 
         Episodes that end with it change the unit, `lost` ones do not.
         """
-        tasks = np.arange(len(self.scale)) if tasks is None else tasks
         self.returns.observe(reward, done & ~lost, tasks)
         self.returns.forget(lost, tasks)
         if self.scales and done.any():
@@ -99,9 +98,13 @@ class EpisodeReturns:
         self._length = np.zeros((num_tasks, copies), np.int64)
 
     def observe(
-        self, reward: NDArray[np.float32], done: NDArray[np.bool_], tasks: NDArray[np.int64]
+        self,
+        reward: NDArray[np.float32],
+        done: NDArray[np.bool_],
+        tasks: NDArray[np.int64] | None = None,
     ) -> None:
-        """Add one step of `tasks [t]`: `reward [t, N]`, and `done [t, N]` where an episode ends."""
+        """Add one step of `tasks [t]`, or of all: `reward [t, N]`, `done [t, N]` at an episode's end."""
+        tasks = np.arange(len(self.usual)) if tasks is None else tasks
         task, copy = tasks[:, None], np.arange(reward.shape[1])
         self._rewards[task, copy, self._length[tasks]] = reward
         self._length[tasks] += 1
@@ -114,8 +117,9 @@ class EpisodeReturns:
             self.usual[t] += share * (newest - self.usual[t])
         self.forget(done, tasks)
 
-    def forget(self, lost: NDArray[np.bool_], tasks: NDArray[np.int64]) -> None:
-        """Drop the running episodes of `tasks [t]` where `lost [t, N]`."""
+    def forget(self, lost: NDArray[np.bool_], tasks: NDArray[np.int64] | None = None) -> None:
+        """Drop the running episodes of `tasks [t]`, or of all, where `lost [t, N]`."""
+        tasks = np.arange(len(self.usual)) if tasks is None else tasks
         row, n = np.nonzero(lost)
         self._length[tasks[row], n] = 0
 

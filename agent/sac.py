@@ -109,6 +109,13 @@ class SAC(nn.Module):
             "policy/temperature": self.log_temperature.detach().exp(),
         }
 
+    def warm_up(self, batch: Batch, noise: Tensor) -> None:
+        """Compile what `update` needs for such a batch; nothing is learned."""
+        self._critic_objective(batch, noise[0])
+        self.critic.requires_grad_(False)
+        self._actor_objective(batch, noise[1])
+        self.critic.requires_grad_(True)
+
     def critic_objective(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The critics' loss, scalar, and their mean Q of each task's samples `[T]`."""
         task = batch.task

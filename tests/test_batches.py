@@ -10,24 +10,28 @@ from replay_samples import Lists, numbers_of, seeded
 
 from agent.plan import resolve
 from configs import load_config
+from training.allocation import TaskShares
 from training.batches import BatchSource
 from training.progress import Progress
 from training.stopwatch import Stopwatch
 
 
-def make_source(generator, sampling="balanced", updates=1.0, random_env_steps=0):
+def make_source(generator, sampling="balanced", updates=1.0, random_env_steps=0, least=1.0):
     """Of two tasks with three copies each, whose buffer holds four vector steps."""
     config = load_config("smoke")
     config = replace(
         config,
-        env=replace(config.env, tasks=config.env.task_names[:2], copies_per_task=3),
+        env=replace(
+            config.env, tasks=config.env.task_names[:2], copies_per_task=3, least_task_share=least
+        ),
         exploration=replace(config.exploration, random_env_steps=random_env_steps),
         training=replace(config.training, updates_per_vector_step=updates),
         replay=replace(config.replay, batch_size=8, sampling=sampling),
     )
     plan = resolve(config, torch.device("cpu"))
     buffer = Lists(2, 3, 8).filled(4).buffer
-    return BatchSource(plan, buffer, Progress(), Stopwatch(), generator)
+    shares = TaskShares(2, least)
+    return BatchSource(plan, buffer, shares, Progress(), Stopwatch(), generator)
 
 
 @pytest.mark.parametrize(("sampling", "shape"), [("balanced", (2, 4)), ("uniform", (8,))])
@@ -35,7 +39,7 @@ def test_a_batch_is_drawn_for_every_gradient_step_that_is_due(sampling, shape):
     # twelve random environment steps are two vector steps; two updates for each after that
     source = make_source(seeded(1), sampling, updates=2.0, random_env_steps=12)
     for vector_steps, due in ((0, 0), (2, 0), (3, 2), (3, 0), (5, 4)):
-        source.progress.vector_steps = vector_steps
+        source.progress.env_steps = 6 * vector_steps
         drawn = list(source.due())
         assert len(drawn) == due
         for batch, noise in drawn:
@@ -48,7 +52,7 @@ def test_a_batch_is_drawn_for_every_gradient_step_that_is_due(sampling, shape):
 def test_what_is_drawn_is_the_replay_buffers_sample_and_then_the_noise(sampling):
     """Part of what a seed means."""
     source, generator = make_source(seeded(1), sampling), seeded(1)
-    source.progress.vector_steps = 3
+    source.progress.env_steps = 18
     drawn = list(source.due())
     assert len(drawn) == 3
     for batch, noise in drawn:
@@ -61,7 +65,7 @@ def test_a_gradient_step_counts_once_the_next_batch_is_asked_for():
     """One that raises was not done, and nothing is drawn that is not used."""
     generator = seeded(1)
     source = make_source(generator)
-    source.progress.vector_steps = 3
+    source.progress.env_steps = 18
     before = generator.get_state()
     batches = source.due()
     assert torch.equal(generator.get_state(), before)
@@ -72,3 +76,13 @@ def test_a_gradient_step_counts_once_the_next_batch_is_asked_for():
     assert list(batches) == []
     assert source.progress.gradient_steps == 3
     assert torch.equal(generator.get_state(), after)
+
+
+def test_a_batch_has_more_groups_of_a_task_that_fails():
+    source = make_source(seeded(1), least=0.2)
+    for _ in range(400):
+        source.shares.observe(0, success=True)
+    source.progress.env_steps = 6 * 600
+    tasks = torch.stack([batch.task for batch, _ in source.due()])  # [updates, G, 1]
+    assert tasks.shape == (600, 4, 1)
+    assert (tasks == 0).float().mean().item() == pytest.approx(0.2 / 1.2, abs=0.01)

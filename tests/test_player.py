@@ -139,6 +139,38 @@ def test_the_number_of_workers_changes_nothing(
     assert_same(*runs)
 
 
+def test_tasks_that_do_not_play_stand_still(goal_lists: GoalLists, policy: Policy) -> None:
+    """Each task's steps are those that it would make alone, whenever it plays."""
+    actions = np.random.default_rng(1).uniform(-1, 1, (30, 2, COPIES, 4)).astype(np.float32)
+    with make(goal_lists, exploring_player(policy, 2, OFTEN)) as envs:
+        envs.reset()
+        together = [envs.step(action) for action in actions]
+    with make(goal_lists, exploring_player(policy, 2, OFTEN)) as envs:
+        envs.reset()
+        made: list[list[Step]] = [[], []]
+        for playing in ([0], [1], [0, 1], [1], [1], [0], [0, 1], [0]):
+            chunk = np.zeros((3, 2, COPIES, 4), np.float32)
+            for task in playing:
+                start = len(made[task])
+                chunk[:, task] = actions[start : start + 3, task]
+            envs.play_async(3, actions=chunk, tasks=np.array(playing))
+            for step in envs.play_wait():
+                assert step.tasks.tolist() == playing
+                for place, task in enumerate(playing):
+                    alone = {
+                        name: getattr(step, name)[place : place + 1]
+                        for name in set(Step._fields) - {"worker_restarts"}
+                    }
+                    made[task].append(Step(**alone, worker_restarts=0))
+    assert [len(steps) for steps in made] == [15, 15]
+    for task, steps in enumerate(made):
+        for one, other in zip(steps, together, strict=False):
+            for name in set(Step._fields) - {"worker_restarts"}:
+                expected = getattr(other, name)[task : task + 1]
+                np.testing.assert_array_equal(getattr(one, name), expected, err_msg=name)
+    assert sum(step.done.sum() for steps in made for step in steps) >= 6
+
+
 def test_what_is_learned_shows_with_the_next_chunk(goal_lists: GoalLists, policy: Policy) -> None:
     with make(goal_lists, evaluated_player(policy, 2, sampled=False)) as envs:
         obs = envs.reset()

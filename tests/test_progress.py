@@ -42,12 +42,12 @@ def settings(updates: float, interval: int = 1, random_env_steps: int = 0) -> Co
     ],
 )
 def test_gradient_steps_by_hand(config: Config, due: list[int]) -> None:
-    assert [updates_due(n, config) for n in range(7)] == due
+    assert [updates_due(20 * n, config) for n in range(7)] == due
 
 
 def test_the_papers_bursts_are_250_steps_every_500() -> None:
     paper = load_config("paper")
-    due = [updates_due(n, paper) for n in range(2001)]
+    due = [updates_due(10 * n, paper) for n in range(2001)]
     assert {n: due[n] for n in range(1, 2001) if due[n] != due[n - 1]} == {
         500: 250,
         1000: 500,
@@ -67,10 +67,10 @@ def test_gradient_steps_are_never_ahead_and_less_than_an_interval_behind(
 ) -> None:
     config = settings(float(updates), interval, random_steps)
     learning = max(0, done - random_steps // 20)
-    due = updates_due(done, config)
+    due = updates_due(20 * done, config)
     assert due <= updates * learning
     assert due > updates * (learning - interval) - 1
-    assert due <= updates_due(done + 1, config)
+    assert due <= updates_due(20 * done + 1, config)
 
 
 # --- rows, evaluations, checkpoints --------------------------------------------------------------

@@ -186,6 +186,22 @@ def test_uniform_sampling_is_uniform_over_everything(lists):
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
+def test_groups_follow_the_shares_and_are_uniform_within_each_task():
+    lists, shares = unequal_lists(), torch.tensor([0.2, 1.0, 0.8])
+    drawn, generator = [[], [], []], seeded()
+    for _ in range(1000):
+        batch = lists.buffer.sample("balanced", 12, generator, shares)
+        assert batch.task.shape == (6, 1)
+        counts = torch.bincount(batch.task.flatten(), minlength=3)
+        assert (counts - 6 * shares / shares.sum()).abs().max() < 1
+        for task, numbers in zip(batch.task.flatten().tolist(), numbers_of(batch), strict=True):
+            drawn[task] += numbers.tolist()
+    means = torch.tensor([len(numbers) for numbers in drawn]) / 12_000
+    torch.testing.assert_close(means, shares / shares.sum(), atol=0.01, rtol=0)
+    for numbers, stored in zip(drawn, lists.stored, strict=True):
+        assert stats.chisquare(counts_of(numbers, stored)).pvalue > 1e-4
+
+
 def test_samples_repeat_with_the_generator_and_differ_without():
     buffer = Lists(2, 1, length=8).filled(8).buffer
     for sampling in ("balanced", "uniform"):

@@ -125,6 +125,28 @@ def test_a_shuffled_batch_updates_like_the_task_major_one(kind, critic_loss):
         torch.testing.assert_close(by_task.state_dict()[name], value, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["dendritic", "mlp"])
+def test_groups_in_any_order_update_like_the_task_major_batch(kind):
+    """Two groups of each task, mixed."""
+    task_major, by_group = (make_agent(network={"kind": kind}) for _ in range(2))
+    for agent in (task_major, by_group):
+        agent.log_temperature.data = float64(-1.0, 0.0, 0.5)
+        agent.rewards.scale.copy_(float64(1.0, 3.0, 0.25))
+    order = torch.tensor([4, 0, 3, 5, 1, 2])
+    for step in range(3):
+        batch, noise = make_batch(seed=10 + step), make_noise(seed=20 + step)
+        halves = {
+            name: getattr(batch, name).unflatten(1, (2, -1)).flatten(0, 1)[order]
+            for name in Batch._fields[:-1]
+        }
+        groups = Batch(**halves, task=(order // 2).unsqueeze(1))
+        mixed = noise.unflatten(2, (2, -1)).flatten(1, 2)[:, order]
+        one, other = task_major.update(batch, noise), by_group.update(groups, mixed)
+        torch.testing.assert_close(other, one, rtol=1e-7, atol=1e-9)
+    for name, value in task_major.state_dict().items():
+        torch.testing.assert_close(by_group.state_dict()[name], value, rtol=1e-5, atol=1e-7)
+
+
 def test_with_k_winners_too_both_layouts_give_the_same_losses_and_gradients():
     task_major, by_task = (make_agent(dtype=torch.float32) for _ in range(2))
     batch, noise = make_batch(torch.float32), make_noise(torch.float32)

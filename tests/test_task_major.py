@@ -24,6 +24,9 @@ def test_every_sample_gets_the_row_of_its_task(lead, tail, from_the_end):
     assert rows.shape == (*lead, 5, *tail)
     task_major = per_sample(table, None, dim)
     assert task_major.shape == (*lead, TASKS, 1, *tail)
+    groups = per_sample(table, task.unsqueeze(1), dim)
+    assert groups.shape == (*lead, 5, 1, *tail)
+    assert torch.equal(groups.squeeze(len(lead) + 1), rows)
     for e in range(lead[0] if lead else 1):
         own, picked, broadcast = (x[e] if lead else x for x in (table, rows, task_major))
         for i, t in enumerate(task.tolist()):
@@ -45,6 +48,8 @@ def test_means_of_tasks_are_those_of_their_samples_in_either_order():
     order = torch.randperm(TASKS * PER_TASK, generator=torch.Generator().manual_seed(1))
     mixed = per_task(values.flatten()[order], order // PER_TASK, TASKS)
     assert mixed.tolist() == pytest.approx(expected)
+    halves, task = values.view(2 * TASKS, -1), torch.arange(TASKS).repeat_interleave(2)
+    assert per_task(halves, task.unsqueeze(1), TASKS).tolist() == pytest.approx(expected)
 
 
 def test_the_mean_of_a_task_without_samples_is_0():
