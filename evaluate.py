@@ -82,8 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evaluation=evaluation,
         machine=replace(config.machine, workers=command.workers),
     )
-    require_simulator_memory(len(policy.plan.tasks) * evaluation.copies_per_task)
-    results = run_episodes(policy.agent.policy, resolve(config, policy.plan.device))
+    plan = resolve(config, policy.plan.device)
+    simulators = len(plan.tasks) * evaluation.copies_per_task
+    require_simulator_memory(simulators, plan.evaluation_workers, len(plan.tasks))
+    results = run_episodes(policy.agent.policy, plan)
     report = make_report(results, report_facts(config, policy.env_steps, evaluation))
     write_report(report, out)
     print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")

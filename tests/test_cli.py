@@ -20,6 +20,7 @@ import evaluate
 import train_mt10
 from configs import load_config
 from configs.command_line import parse_train_command
+from machine.cores import usable_cores
 from training import export
 from training.checkpoints.folder import find_checkpoint
 from training.metrics.keys import metric_keys
@@ -212,12 +213,13 @@ def test_a_dry_run_prints_the_config_and_the_forecast(mt10_dry_run: Done) -> Non
 def test_the_forecast_of_fifty_tasks_counts_their_simulators() -> None:
     said = succeed(train_mt10.main, "--config", "mt50", "--dry-run").stdout
     found = re.search(
-        r"simulators: 100 environments of 50 tasks in \d+ process(?:es)?, 50 for evaluations; memory "
+        r"simulators: 100 environments of 50 tasks in (\d+) process(?:es)?, 50 for evaluations; memory "
         r"about ([0-9.]+) GB",
         said,
     )
     assert found is not None, said
-    assert float(found[1]) == pytest.approx(150 * 0.028, abs=0.06)
+    processes = int(found[1]) + usable_cores()
+    assert float(found[2]) == pytest.approx(150 * 0.004 + processes * 0.55, abs=0.06)
     assert "replay buffer: 3,000,000 transitions" in said
 
 

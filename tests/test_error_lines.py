@@ -58,7 +58,7 @@ def test_lines_of_the_parser_end_as_sentences(arguments: list[str]) -> None:
         (["--env.copies-per-task", "1000"], "fewer --env.copies-per-task"),
         (
             ["--env.copies-per-task", "900", "--config", "mt50"],
-            "error: 45050 simulators need 1261.4 GB and ",
+            "error: 45050 simulators need 18",
         ),
         (
             ["--network.actor-hidden", *(["65536"] * 16)],

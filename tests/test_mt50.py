@@ -10,7 +10,7 @@ import pytest
 
 import train_mt10
 from configs import MT50, load_config
-from training.forecast import SIMULATOR_BYTES
+from training.forecast import simulator_bytes
 
 FLAGS = [
     *("--config", "mt50"),
@@ -32,7 +32,7 @@ def test_the_preset_asks_for_all_fifty_tasks_and_fits_a_small_machine() -> None:
     config = load_config("mt50")
     assert config.env.task_names == MT50
     environments = 50 * (config.env.copies_per_task + config.evaluation.copies_per_task)
-    assert environments * SIMULATOR_BYTES < 6e9
+    assert simulator_bytes(environments, 3, 50) < 3e9
 
 
 @pytest.mark.slow

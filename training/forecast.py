@@ -15,8 +15,10 @@ from configs.schema import NetworkConfig
 from machine.device import free_bytes
 from training.progress import updates_due
 
-SIMULATOR_BYTES = 28_000_000
-"""Of one environment: 22 MB on average over the fifty tasks (at most 33), and its share of the process."""
+SIMULATOR_BYTES = 4_000_000
+"""Of one environment, at most; and of what a process keeps of each of its tasks."""
+PROCESS_BYTES = 350_000_000
+"""Of a simulators' process without any: MuJoCo, Meta-World, and torch, which acts."""
 
 
 def describe(plan: Plan) -> str:
@@ -36,7 +38,7 @@ def describe(plan: Plan) -> str:
     lines.append(
         f"simulators: {training} environments of {len(plan.tasks)} tasks in {plan.workers} process{'' if plan.workers == 1 else 'es'}, "
         f"{evaluating} for evaluations; memory about "
-        f"{(training + evaluating) * SIMULATOR_BYTES / 1e9:.1f} GB"
+        f"{simulator_bytes(*_simulators(plan)) / 1e9:.1f} GB"
     )
     lines.append(_describe_update(plan))
     return "\n".join(lines)
@@ -67,15 +69,23 @@ def require_memory(plan: Plan) -> None:
         plan.replay_device,
     )
     in_use = plan.replay_bytes if plan.replay_device.type == "cpu" else 0
-    require_simulator_memory(sum(_environments(plan)), in_use)
+    require_simulator_memory(*_simulators(plan), in_use)
 
 
-def require_simulator_memory(environments: int, in_use: int = 0) -> None:
+def simulator_bytes(environments: int, processes: int, tasks: int) -> int:
+    """Memory of so many environments in so many processes, each of which has all tasks."""
+    return environments * SIMULATOR_BYTES + processes * (PROCESS_BYTES + tasks * SIMULATOR_BYTES)
+
+
+def require_simulator_memory(
+    environments: int, processes: int, tasks: int, in_use: int = 0
+) -> None:
     """Raise `UsageError` if so many simulators do not fit next to `in_use` bytes.
 
     Simulators live in the main memory, whatever the learner's device is.
     """
-    needed, free = environments * SIMULATOR_BYTES, free_bytes(torch.device("cpu")) - in_use
+    needed = simulator_bytes(environments, processes, tasks)
+    free = free_bytes(torch.device("cpu")) - in_use
     if needed > free:
         raise UsageError(
             f"{environments} simulators need {needed / 1e9:.1f} GB and {max(free, 0) / 1e9:.1f} GB are "
@@ -105,6 +115,11 @@ def _environments(plan: Plan) -> tuple[int, int]:
     """Environments for training, and for evaluations."""
     config, tasks = plan.config, len(plan.tasks)
     return tasks * config.env.copies_per_task, tasks * config.evaluation.copies_per_task
+
+
+def _simulators(plan: Plan) -> tuple[int, int, int]:
+    """Environments, processes and tasks, of training and evaluations together."""
+    return sum(_environments(plan)), plan.workers + plan.evaluation_workers, len(plan.tasks)
 
 
 def _describe_network(plan: Plan, kind: Literal["dendritic", "mlp"]) -> str:
