@@ -19,8 +19,8 @@ LARGEST_DENSITY = 1 / 3
 """Of winners, for which lists are faster than the dense product, on AVX2 and on AVX512."""
 FEWEST_OUTPUTS = 8
 """One vector of AVX2. With fewer, most of a vector would be empty."""
-MOST_WEIGHTS = 2**20
-"""Of one map, 4 MB: more do not stay in the caches, and the dense product reads them less often."""
+MOST_WEIGHTS = 2**18
+"""Of one map, 1 MB: more do not stay in the second cache, and the dense product reads them less often."""
 
 
 def skips_losers(

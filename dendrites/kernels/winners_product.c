@@ -54,14 +54,20 @@ INLINE void transpose_tile(const float *from, int64_t rows, int64_t columns, int
         for (int64_t c = 0; c < columns; c++) to[c * width + row] = from[row * stride + c];
 }
 
-/* to[column][width] = from[row][stride] for so many rows and columns; 0 from `rows` to `width`. */
+/* to[column][width] = from[row][stride] for so many rows and columns. */
 INLINE void transpose(const float *from, int64_t rows, int64_t columns, int64_t stride, float *to,
                       int64_t width) {
     int64_t c = 0;
     for (; c + TILE <= columns; c += TILE)
         transpose_tile(from + c, rows, TILE, stride, to + c * width, width);
     transpose_tile(from + c, rows, columns - c, stride, to + c * width, width);
-    for (c = 0; c < columns && rows < width; c++)
+}
+
+/* The same of a whole matrix, and 0 from `rows` to `width`. */
+INLINE void transpose_padded(const float *from, int64_t rows, int64_t columns, float *to,
+                             int64_t width) {
+    transpose(from, rows, columns, columns, to, width);
+    for (int64_t c = 0; c < columns && rows < width; c++)
         memset(to + c * width + rows, 0, 4 * (size_t)(width - rows));
 }
 
@@ -115,8 +121,8 @@ int winners_product(const Winner *lists, const Span *spans, int64_t stack, int64
 #pragma omp for schedule(static)
         for (int64_t one = 0; one < stack * blocks; one++) {
             const int64_t first = one % blocks * BLOCK;
-            transpose(weight + (one / blocks * out + first) * in, smaller(BLOCK, out - first), in, in,
-                      packed + one * in * BLOCK, BLOCK);
+            transpose_padded(weight + (one / blocks * out + first) * in, smaller(BLOCK, out - first), in,
+                             packed + one * in * BLOCK, BLOCK);
         }
 #pragma omp for schedule(static)
         for (int64_t tile = 0; tile < stack * tiles; tile++) {
@@ -160,7 +166,7 @@ int winners_input_gradient(const Winner *lists, const Span *spans, int64_t stack
     {
 #pragma omp for schedule(static)
         for (int64_t e = 0; e < stack; e++)
-            transpose(weight + e * out * in, out, in, in, transposed + e * in * width, width);
+            transpose_padded(weight + e * out * in, out, in, transposed + e * in * width, width);
         float own[width];
         memset(own, 0, sizeof own);
 #pragma omp for schedule(static)
@@ -181,64 +187,67 @@ int winners_input_gradient(const Winner *lists, const Span *spans, int64_t stack
     return 1;
 }
 
-/* The rows in which each unit wins: `by_unit[starts[unit]]` to `by_unit[starts[unit + 1]]`. */
-static void lists_by_unit(const Winner *lists, const Span *spans, int64_t rows, int64_t in,
-                          Winner *by_unit, int64_t *starts) {
-    memset(starts, 0, sizeof(int64_t) * (size_t)(in + 2));
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t i = 0; i < spans[row].count; i++) starts[lists[spans[row].start + i].index + 2]++;
-    for (int64_t unit = 0; unit < in; unit++) starts[unit + 2] += starts[unit + 1];
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t i = 0; i < spans[row].count; i++) {
-            const Winner winner = lists[spans[row].start + i];
-            by_unit[starts[winner.index + 1]++] = (Winner){(int32_t)row, winner.value};
+/* The rows in which each unit from `begin` to `end` wins: `by_unit[starts[i]]` to
+ * `by_unit[starts[i + 1]]` for unit begin + i. */
+static void lists_by_unit(const Winner *lists, const Span *spans, int64_t rows, int64_t begin,
+                          int64_t end, Winner *by_unit, int64_t *starts) {
+    memset(starts, 0, sizeof(int64_t) * (size_t)(end - begin + 2));
+    for (int writes = 0; writes <= 1; writes++) { /* counts first */
+        for (int64_t row = 0; row < rows; row++) {
+            const Winner *winner = lists + spans[row].start, *last = winner + spans[row].count;
+            while (winner < last && winner->index < begin) winner++;
+            for (; winner < last && winner->index < end; winner++)
+                if (writes)
+                    by_unit[starts[winner->index - begin + 1]++] = (Winner){(int32_t)row, winner->value};
+                else
+                    starts[winner->index - begin + 2]++;
         }
-}
-
-/* The weight gradient of one map [out][in]; every thread of a team calls it. */
-static void gradient_of_map(const Winner *by_unit, const int64_t *starts, int64_t rows, int64_t in,
-                            int64_t out, const float *y_gradient, float *packed, float *sums,
-                            float *w_gradient) {
-#pragma omp for schedule(static)
-    for (int64_t first = 0; first < out; first += BLOCK)
-        copy_block(y_gradient, rows, out, first, packed + first * rows);
-    for (int64_t first = 0; first < out; first += BLOCK) {
-#pragma omp for schedule(static) nowait
-        for (int64_t unit = 0; unit < in; unit += 2) {
-            const int alone = unit + 1 == in;
-            const int64_t start = starts[unit], middle = starts[unit + 1];
-            const int64_t end = alone ? middle : starts[unit + 2];
-            float none[BLOCK], *to = sums + first * in + unit * BLOCK;
-            sum_two(by_unit + start, middle - start, by_unit + middle, end - middle,
-                    packed + first * rows, to, alone ? none : to + BLOCK, BLOCK);
-        }
+        for (int64_t i = 0; i < end - begin && !writes; i++) starts[i + 2] += starts[i + 1];
     }
-#pragma omp barrier
-#pragma omp for schedule(static)
-    for (int64_t first = 0; first < out; first += BLOCK)
-        transpose(sums + first * in, in, smaller(BLOCK, out - first), BLOCK, w_gradient + first * in,
-                  in);
 }
 
-/* w_gradient[e] = y_gradient[e]^T . winners, [out][in]; 0 if there is no memory. */
+/* Columns `begin` to `end` of a weight gradient [out][in]; `packed` are the blocks of y's gradient. */
+static void gradient_of_units(const Winner *by_unit, const int64_t *starts, int64_t begin, int64_t end,
+                              int64_t rows, int64_t in, int64_t out, const float *packed, float *sums,
+                              float *w_gradient) {
+    for (int64_t first = 0; first < out; first += BLOCK) {
+        for (int64_t unit = begin; unit < end; unit += 2) {
+            const int64_t *start = starts + unit - begin, two = unit + 1 < end;
+            float none[BLOCK], *to = sums + (unit - begin) * BLOCK;
+            sum_two(by_unit + start[0], start[1] - start[0], by_unit + start[1],
+                    two ? start[2] - start[1] : 0, packed + first * rows, to, two ? to + BLOCK : none,
+                    BLOCK);
+        }
+        transpose(sums, end - begin, smaller(BLOCK, out - first), BLOCK, w_gradient + first * in + begin,
+                  in);
+    }
+}
+
+/* w_gradient[e] = y_gradient[e]^T . winners, [out][in]; 0 if there is no memory. Each thread makes the
+ * lists of its own units, so that they stay in its core's caches. */
 int winners_weight_gradient(const Winner *lists, const Span *spans, int64_t stack, int64_t rows,
                             int64_t in, int64_t out, const float *y_gradient, float *w_gradient,
                             int threads) {
-    const int64_t blocks = blocks_of(out, BLOCK);
-    float *packed = allocate(blocks * rows * BLOCK), *sums = allocate(blocks * in * BLOCK);
-    Winner *by_unit = (Winner *)allocate(2 * stack * rows * in);
-    int64_t *starts = (int64_t *)allocate(2 * stack * (in + 2));
+    const int64_t share = blocks_of(blocks_of(in, threads), 16) * 16; /* whole lines of the caches */
+    float *packed = allocate(blocks_of(out, BLOCK) * rows * BLOCK), *sums = allocate(in * BLOCK);
+    Winner *by_unit = (Winner *)allocate(2 * rows * in);
+    int64_t *starts = (int64_t *)allocate(2 * (in + 16 * threads));
     const int enough = packed && sums && by_unit && starts;
     if (enough) {
 #pragma omp parallel num_threads(threads)
-        {
+        for (int64_t e = 0; e < stack; e++) {
 #pragma omp for schedule(static)
-            for (int64_t e = 0; e < stack; e++)
-                lists_by_unit(lists, spans + e * rows, rows, in, by_unit + e * rows * in,
-                              starts + e * (in + 2));
-            for (int64_t e = 0; e < stack; e++)
-                gradient_of_map(by_unit + e * rows * in, starts + e * (in + 2), rows, in, out,
-                                y_gradient + e * rows * out, packed, sums, w_gradient + e * out * in);
+            for (int64_t first = 0; first < out; first += BLOCK)
+                copy_block(y_gradient + e * rows * out, rows, out, first, packed + first * rows);
+#pragma omp for schedule(static)
+            for (int64_t part = 0; part < blocks_of(in, share); part++) {
+                const int64_t begin = part * share, end = smaller(begin + share, in);
+                int64_t *start = starts + begin + 16 * part;
+                Winner *own = by_unit + begin * rows;
+                lists_by_unit(lists, spans + e * rows, rows, begin, end, own, start);
+                gradient_of_units(own, start, begin, end, rows, in, out, packed, sums + begin * BLOCK,
+                                  w_gradient + e * out * in);
+            }
         }
     }
     free(packed), free(sums), free(by_unit), free(starts);
