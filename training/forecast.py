@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from agent.networks import describe_products
 from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sizing import count_agent, matched_network
@@ -41,6 +42,8 @@ def describe(plan: Plan) -> str:
         f"{simulator_bytes(*_simulators(plan)) / 1e9:.1f} GB"
     )
     lines.append(_describe_update(plan))
+    heads = (2 * plan.action_size, plan.value_outputs)
+    lines.append(describe_products(plan.network, heads, plan.precision, plan.device))
     return "\n".join(lines)
 
 
@@ -49,7 +52,7 @@ def _describe_update(plan: Plan) -> str:
     on_cpu = plan.device.type == "cpu"
     where = f"{plan.threads} CPU threads" if on_cpu else str(plan.device)
     never = plan.config.machine.compile == "never"
-    compiled = "not compiled" if never else "compiled at the first one"
+    compiled = "not compiled" if never else "compiled while the simulators start"
     due = updates_due(plan.config.total_env_steps, plan.config)
     if not due:
         return "gradient steps: none, because the run ends before exploration.random_env_steps do"
