@@ -9,6 +9,7 @@ PATTERNS = (
     "train/success_rate/<task>",
     "train/return",
     "train/return/<task>",
+    "train/task_share/<task>",
     "train/episodes",
     "train/lost_episodes",
     "train/worker_restarts",
