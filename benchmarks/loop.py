@@ -42,6 +42,8 @@ def benchmark_loop(quick: bool, precision: Literal["auto", "float32"]) -> Result
     for section in (*SECTIONS, "other"):
         fractions = [run[f"time/fraction_{section}"] for run in measured]
         result.measured[f"{FAST}, {section}"] = Spread.of(fractions)
+    busy = [run["time/simulators_busy"] for run in measured]
+    result.measured[f"{FAST}, simulators busy"] = Spread.of(busy)
     overhead = [run["time/fraction_sample"] + run["time/fraction_other"] for run in measured]
     result.ratios = {
         "overhead_fraction": Spread.of(overhead),
@@ -49,7 +51,7 @@ def benchmark_loop(quick: bool, precision: Literal["auto", "float32"]) -> Result
     }
     device = resolve_device("auto")
     result.notes[f"precision of {FAST}"] = describe_precision(precision, device)
-    result.notes["overhead"] = "sampling and other: neither physics, nor acting, nor gradient steps"
+    result.notes["overhead"] = "sampling and other: neither gradient steps nor waiting for simulators"
     return result
 
 

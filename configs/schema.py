@@ -187,7 +187,7 @@ class TrainingConfig:
 
     __pydantic_config__ = _STRICT
 
-    updates_per_vector_step: Rate = 1.0
+    updates_per_vector_step: Rate = 0.6
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
@@ -202,9 +202,9 @@ class EvaluationConfig:
 
     __pydantic_config__ = _STRICT
 
-    interval_env_steps: PositiveInt = 250_000
+    interval_env_steps: PositiveInt = 200_000
     """Evaluate every so many environment steps."""
-    goals: PositiveInt = 10
+    goals: PositiveInt = 5
     """Goals per task in the evaluations during training (the first of the goal list)."""
     report_goals: PositiveInt = 50
     """Goals per task in the report at the end."""
@@ -226,7 +226,7 @@ class RecordingConfig:
 
     log_interval_env_steps: PositiveInt = 10_000
     """A row of metrics every so many environment steps."""
-    checkpoint_interval_env_steps: PositiveInt = 250_000
+    checkpoint_interval_env_steps: PositiveInt = 200_000
     """A checkpoint every so many environment steps."""
 
 
@@ -264,7 +264,7 @@ class Config:
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of everything random: goal list, weights, actions, batches."""
-    total_env_steps: PositiveInt = 3_000_000
+    total_env_steps: PositiveInt = 2_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
