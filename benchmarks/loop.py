@@ -51,7 +51,9 @@ def benchmark_loop(quick: bool, precision: Literal["auto", "float32"]) -> Result
     }
     device = resolve_device("auto")
     result.notes[f"precision of {FAST}"] = describe_precision(precision, device)
-    result.notes["overhead"] = "sampling and other: neither gradient steps nor waiting for simulators"
+    result.notes["overhead"] = (
+        "sampling and other: neither gradient steps nor waiting for simulators"
+    )
     return result
 
 

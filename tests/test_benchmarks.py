@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from agent.plan import resolve
 from agent.sac import SAC
 from benchmarks.costs import ceiling_ms, count_flop
-from benchmarks.gpu import Agreement, Report, compare, compare_updates
+from benchmarks.gpu import Report, compare, compare_updates
 from benchmarks.loop import read_times
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
@@ -199,8 +199,9 @@ def test_stable_baselines_gets_the_same_widths_batch_and_inputs() -> None:
 def test_the_updates_of_a_gpu_are_compared_with_those_of_the_cpu() -> None:
     with pretended_gpu():
         agreement = compare_updates(small(), GPU)
-    assert agreement == Agreement(losses=0.0, parameters=1.0)
     assert agreement.holds
+    assert agreement.losses < 1e-5  # the CPU leaves the losers out of its sums
+    assert agreement.parameters == 1
 
 
 @pytest.mark.parametrize("wrong", ["weight", "learning rate", "scale"])
@@ -212,7 +213,7 @@ def test_other_updates_are_no_agreement(wrong: str) -> None:
     if wrong == "weight":
         there.critic.trunk.layers[1].linear.weight.data[0, 3, 2] += 1
     elif wrong == "learning rate":
-        there.optimizers["actor"].param_groups[0]["lr"] *= 2
+        there.descents["actor"].lr *= 2
     else:
         there.rewards.scale[1] *= 1.01
     assert not compare(there, here, [(batch, batch) for batch in batches]).holds

@@ -108,7 +108,7 @@ def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
         ("exploration: {hold_rate: 1.0}", "exploration.hold_rate: input should be less than 1"),
         ("exploration: {hold_rat: 1}", "'exploration.hold_rat' (did you mean 'hold_rate'?)"),
         ("env: {workers: 2}", "unknown key 'env.workers'"),
-        ("env: {num_goals: 5}", "evaluation.goals: there are only env.num_goals = 5"),
+        ("env: {num_goals: 5}", "evaluation.report_goals: there are only env.num_goals = 5"),
         ("seed: [", "not valid YAML"),
         ("seed: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],

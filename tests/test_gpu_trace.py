@@ -23,6 +23,7 @@ from agent.replay import Batch, ReplayBuffer
 from agent.sac import SAC
 from benchmarks.random_batch import random_batch
 from configs import Config, UsageError, load_config
+from dendrites import sparse_linear
 from training import streams
 from training.checkpoints.tensors import agent_tensors, load_agent
 
@@ -33,7 +34,8 @@ WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This machine has one GPU."""
+    """This machine has one GPU, and the CPU multiplies as a GPU does: losers are not left out."""
+    monkeypatch.setattr(sparse_linear, "skips_losers", lambda *_: False)
     for module in (streams, first_update):
         monkeypatch.setattr(module, "Generator", generator)
     with pretended_gpu():

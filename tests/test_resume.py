@@ -52,7 +52,8 @@ def test_what_was_collected_is_what_the_settings_say(tmp_path: Path) -> None:
     """Statistics in the networks' frame; actions held within an episode, never across its end."""
     out = tmp_path / "run"
     holds = ("--exploration.hold-rate", "0.9", "--exploration.hold-steps", "50")
-    train(out, "--total-env-steps", 1600, *holds)
+    alike = ("--env.least-task-share", "1")  # so that all rings are equally full
+    train(out, "--total-env-steps", 1600, *holds, *alike)
     checkpoint = find_checkpoint(out)
     replay, loop = load_part(checkpoint, "replay"), load_part(checkpoint, "loop")
     obs = replay["obs"].flatten(1, 2).double()  # [T, copies x steps, 39], all acted on

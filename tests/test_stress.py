@@ -57,7 +57,7 @@ def test_no_file_does_more_than_be_refused(
     assert found.failures == []
     assert found.tried == 20
     assert found.refused > 5
-    assert len(found.messages) > 3
+    assert len(found.messages) > 2
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_many_files_do_no_more_than_be_refused(
     found = fuzz(tiny_run, tmp_path, count=150, seed=2)
     assert found.failures == []
     assert found.refused > 75
-    assert len(found.messages) > 3
+    assert len(found.messages) > 2
 
 
 # --- processes -----------------------------------------------------------------------------------
