@@ -29,7 +29,9 @@ class TaskShares:
         self.steps = np.zeros(num_tasks, np.int64)
         """Vector steps that each task has played `[T]`."""
         self._success = np.zeros(num_tasks)  # [T] running mean over training episodes
-        self._credit = np.zeros(num_tasks)  # [T] chunks that a task may play; it plays from 1 on
+        # Chunks that a task may play [T]; it plays from 1 on. Tasks of equal shares take turns, so that
+        # one chunk is about as long as the next.
+        self._credit = np.arange(num_tasks) / num_tasks
 
     def shares(self) -> NDArray[np.float64]:
         """`[T]`, each between `least` and 1."""

@@ -25,10 +25,12 @@ def tuning_tables() -> dict[str, str]:
     """The tables of the short runs that the settings were chosen with."""
     gradient_steps = (3_000, 5_400, 7_800, 11_400, 16_200)
     env_steps = (250_000, 475_000, 750_000, 1_000_000, 1_400_000)
+    share_steps = (300_000, 600_000, 900_000, 1_200_000, 1_500_000, 1_800_000)
     hard_steps = (200_000, 300_000, 500_000, 1_000_000, 1_700_000)
     return {
         "tuning": tuning_table("tuning", "gradient_steps", gradient_steps, window=3_600),
         "exploration": tuning_table("exploration", "env_steps", env_steps, window=75_000),
+        "shares": tuning_table("shares", "env_steps", share_steps, window=50_000),
         "hard-tasks": tuning_table("hard_tasks", "env_steps", hard_steps, window=50_000),
     }
 
