@@ -106,11 +106,11 @@ def learn(state: RunState, recorder: Recorder, signals: StopSignals) -> None:
 
 
 def play_and_learn(state: RunState) -> None:
-    """A chunk of steps of every environment, and the gradient steps due for the chunk before."""
+    """A chunk of steps of the environments, and the gradient steps that are due by its end."""
     agent, progress = state.agent, state.progress
     agent.set_progress(progress.env_steps / state.plan.config.total_env_steps)
-    with state.collector.chunk():  # the simulators play with the actor as it is ...
-        for batch, noise in state.batches.due():  # ... meanwhile the gradient steps that are due
+    with state.collector.chunk() as playing:  # the simulators play with the actor as it is ...
+        for batch, noise in state.batches.due(playing):  # ... meanwhile the gradient steps
             with state.stopwatch.section("learn"):
                 state.metrics.add(agent.update(batch, noise))
 

@@ -193,7 +193,7 @@ class TrainingConfig:
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
     chunk_vector_steps: Hundreds = 10
     """Vector steps that the simulators play on their own, with the actor as it is, while the learner
-    does the gradient steps that are due for the chunk before; 1 always acts with the newest actor."""
+    does the gradient steps that are due by their end; 1 always acts with the newest actor."""
 
 
 @dataclass(frozen=True)

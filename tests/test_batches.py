@@ -40,7 +40,7 @@ def test_a_batch_is_drawn_for_every_gradient_step_that_is_due(sampling, shape):
     source = make_source(seeded(1), sampling, updates=2.0, random_env_steps=12)
     for vector_steps, due in ((0, 0), (2, 0), (3, 2), (3, 0), (5, 4)):
         source.progress.env_steps = 6 * vector_steps
-        drawn = list(source.due())
+        drawn = list(source.due(0))
         assert len(drawn) == due
         for batch, noise in drawn:
             assert batch.reward.shape == shape
@@ -53,12 +53,20 @@ def test_what_is_drawn_is_the_replay_buffers_sample_and_then_the_noise(sampling)
     """Part of what a seed means."""
     source, generator = make_source(seeded(1), sampling), seeded(1)
     source.progress.env_steps = 18
-    drawn = list(source.due())
+    drawn = list(source.due(0))
     assert len(drawn) == 3
     for batch, noise in drawn:
         expected = source.replay.sample(sampling, 8, generator)
         assert torch.equal(numbers_of(batch), numbers_of(expected))
         assert torch.equal(noise, torch.randn(2, *batch.action.shape, generator=generator))
+
+
+def test_what_is_in_play_counts_and_without_anything_stored_nothing_is_learned():
+    source = make_source(seeded(1))
+    assert list(source.due(playing=18)) == []
+    source.progress.env_steps = 12
+    assert len(list(source.due(playing=18))) == 5
+    assert len(list(source.due(playing=18))) == 0
 
 
 def test_a_gradient_step_counts_once_the_next_batch_is_asked_for():
@@ -67,7 +75,7 @@ def test_a_gradient_step_counts_once_the_next_batch_is_asked_for():
     source = make_source(generator)
     source.progress.env_steps = 18
     before = generator.get_state()
-    batches = source.due()
+    batches = source.due(0)
     assert torch.equal(generator.get_state(), before)
     for done in range(3):
         next(batches)
@@ -83,6 +91,6 @@ def test_a_batch_has_more_groups_of_a_task_that_fails():
     for _ in range(400):
         source.shares.observe(0, success=True)
     source.progress.env_steps = 6 * 600
-    tasks = torch.stack([batch.task for batch, _ in source.due()])  # [updates, G, 1]
+    tasks = torch.stack([batch.task for batch, _ in source.due(0)])  # [updates, G, 1]
     assert tasks.shape == (600, 4, 1)
     assert (tasks == 0).float().mean().item() == pytest.approx(0.2 / 1.2, abs=0.01)

@@ -29,9 +29,9 @@ from training.metrics.keys import metric_keys
 def test_a_run_trains_with_gradient_steps_and_reports(tiny_run: Path) -> None:
     rows = list(csv.DictReader((tiny_run / "metrics.csv").open()))
     assert int(rows[-1]["env_steps"]) in range(TINY_STEPS - 150, TINY_STEPS + 1)
-    assert int(rows[-1]["vector_steps"]) == int(rows[-1]["env_steps"]) / 4
-    # one for two vector steps after the random 50, while the next chunk of 5 is simulated
-    assert int(rows[-1]["gradient_steps"]) == (int(rows[-1]["vector_steps"]) - 55) // 2 > 50
+    assert int(rows[-1]["vector_steps"]) >= int(rows[-1]["env_steps"]) / 4
+    # one for two vector steps of all four environments after the random 50
+    assert int(rows[-1]["gradient_steps"]) == (int(rows[-1]["env_steps"]) // 4 - 50) // 2 > 50
     assert all(float(row["losses/critic"]) > 0 for row in rows[2:])
     assert [row["env_steps"] for row in rows if row["eval/success_rate"]] == ["300", "600"]
     output = tiny_run.with_suffix(".txt").read_text()
@@ -188,7 +188,7 @@ def test_the_uniform_sampling_of_the_paper_trains(tmp_path: Path) -> None:
     ]
     succeed(train_mt10.main, *arguments, "--out", tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
-    assert int(rows[-1]["gradient_steps"]) == 37  # 0.5 for each of 75 vector steps, in bursts
+    assert int(rows[-1]["gradient_steps"]) == 50  # 0.5 for each of 100 vector steps, in bursts
 
 
 # --- what is said before anything starts ---------------------------------------------------------

@@ -39,13 +39,19 @@ class BatchSource:
         self.plan, self.replay, self.generator = plan, replay, generator
         self.progress, self.stopwatch = progress, stopwatch
 
-    def due(self) -> Iterator[tuple[Batch, Tensor]]:
-        """A batch and noise `[2, ..., action]` for each gradient step due after the steps so far.
+    def due(self, playing: int) -> Iterator[tuple[Batch, Tensor]]:
+        """A batch and noise `[2, ..., action]` for each gradient step due by the end of a chunk.
 
-        The gradient step counts as done when the next batch is asked for.
+        So there is as much to learn as there is to simulate meanwhile. The batches are of what was
+        stored before; while nothing is, nothing is learned. The gradient step counts as done when the next batch is asked for.
+
+        Args:
+            playing: environment steps of the chunk.
         """
         progress = self.progress
-        due = updates_due(progress.env_steps, self.plan.config)
+        due = (
+            updates_due(progress.env_steps + playing, self.plan.config) if progress.env_steps else 0
+        )
         while progress.gradient_steps < due:
             with self.stopwatch.section("sample"):
                 batch, noise = self._draw()

@@ -70,8 +70,10 @@ class Collector:
         self.obs = self.envs.reset()
 
     @contextmanager
-    def chunk(self) -> Iterator[None]:
+    def chunk(self) -> Iterator[int]:
         """A chunk of vector steps around a `with` block: the simulators play while the block runs.
+
+        Yields the environment steps that are in play.
 
         Raises:
             WorkerError: a simulator process failed once too often, or too many episodes were lost.
@@ -81,7 +83,7 @@ class Collector:
         actions = self._random(steps)
         tasks = self.shares.next_chunk() if actions is None else None
         self.envs.play_async(steps, actions=actions, tasks=tasks, generator=self.generator)
-        yield
+        yield steps * self.envs.copies * (len(self.plan.tasks) if tasks is None else len(tasks))
         with self.stopwatch.section("simulate"):
             played = self.envs.play_wait()
         self.stopwatch.add_simulators(self.envs.busy_s)

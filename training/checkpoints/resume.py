@@ -148,8 +148,8 @@ def _require_agreement(run: RunState) -> None:
         if getattr(progress, f"last_{what}_env_steps") > progress.env_steps:
             raise ValueError(f"'last_{what}_env_steps' is beyond 'env_steps'")
     done, chunk = progress.env_steps, run.plan.config.training.chunk_vector_steps * most
-    before, after = (updates_due(n, run.plan.config) for n in (max(0, done - chunk), done))
-    # The gradient steps for the last chunk are done during the next one, which may have failed.
+    before, after = (updates_due(max(0, n), run.plan.config) for n in (done - chunk, done + chunk))
+    # In the first chunk nothing is learned, and one that failed may have learned already.
     if not before <= progress.gradient_steps <= after:
         raise ValueError("'gradient_steps' is not what was due")
     replay, written = run.replay, run.collector.shares.steps
