@@ -54,9 +54,11 @@ def test_the_smoke_preset_runs_every_task(tmp_path: Path) -> None:
     done = run_script("train_mt10.py", "--config", "smoke", "--out", tmp_path / "run")
     assert (done.returncode, done.stderr) == (0, "")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
-    assert int(rows[-1]["env_steps"]) == 2000
-    assert int(rows[-1]["vector_steps"]) == 100
-    assert int(rows[-1]["gradient_steps"]) == 79  # one for each vector step after the random 20
+    env_steps, vector_steps = int(rows[-1]["env_steps"]), int(rows[-1]["vector_steps"])
+    assert 2000 <= env_steps < 2100  # up to the end of a chunk
+    assert vector_steps >= env_steps / 20
+    # 0.6 for each 20 environment steps after the random 400
+    assert int(rows[-1]["gradient_steps"]) == int(0.6 * (env_steps // 20 - 20))
     assert set(rows[0]) >= set(metric_keys(load_config("smoke")))
     assert load_config(str(tmp_path / "run" / "config.yaml")) == load_config("smoke")
     for task in load_config("smoke").env.task_names:
