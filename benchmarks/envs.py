@@ -21,6 +21,7 @@ from envs.simulator.simulator import make_environment
 from machine.cores import usable_cores
 
 HORIZON, COPIES = 500, 5
+CHUNK = 10  # vector steps, as in training
 IN_PROCESS, ASYNCHRONOUS = "in process, 10 environments", "AsyncVectorEnv, 10 environments"
 
 
@@ -36,24 +37,29 @@ def benchmark_envs(quick: bool) -> Result:
         }
         for workers in counts:
             name = f"ours, {10 * COPIES} environments, {workers} workers"
-            jobs[name] = _ours(goal_lists, COPIES, workers, env_steps, stack)
-        jobs[f"ours, 10 environments, {cores} workers"] = _ours(
-            goal_lists, 1, cores, env_steps, stack
-        )
+            jobs[name] = _ours(goal_lists, COPIES, workers, env_steps, CHUNK, stack)
+        by_step = f"ours, {10 * COPIES} environments, {cores} workers, step by step"
+        few = f"ours, 10 environments, {cores} workers, step by step"
+        jobs[by_step] = _ours(goal_lists, COPIES, cores, env_steps, 1, stack)
+        jobs[few] = _ours(goal_lists, 1, cores, env_steps, 1, stack)
         rates = interleave(jobs, rounds)
     single, asynchronous = rates[IN_PROCESS], rates[ASYNCHRONOUS]
     best = rates[f"ours, {10 * COPIES} environments, {cores} workers"]
-    small = rates[f"ours, 10 environments, {cores} workers"]
     result = Result(
         unit="environment steps/s, or microseconds",
         measured={name: Spread.of(values) for name, values in rates.items()},
         ratios={
             "ours_over_async": ratio(best, asynchronous),
-            "ours_over_async_same_10_environments": ratio(small, asynchronous),
+            "ours_step_by_step_over_async": ratio(rates[by_step], asynchronous),
+            "ours_over_async_same_10_environments": ratio(rates[few], asynchronous),
             "per_worker_over_in_process": ratio(best, single, 1 / cores),
             "async_over_in_process": ratio(asynchronous, single),
         },
-        notes={"horizon": HORIZON, "environment steps a measurement": env_steps},
+        notes={
+            "chunk, but where step by step": CHUNK,
+            "horizon": HORIZON,
+            "environment steps a measurement": env_steps,
+        },
     )
     add_env_steps(result, goal_lists, rounds)
     return result
@@ -101,7 +107,7 @@ def _asynchronous(env_steps: int, stack: ExitStack) -> Callable[[], float]:
 
 
 def _ours(
-    goals: GoalLists, copies: int, workers: int, env_steps: int, stack: ExitStack
+    goals: GoalLists, copies: int, workers: int, env_steps: int, chunk: int, stack: ExitStack
 ) -> Callable[[], float]:
     envs = stack.enter_context(
         MetaWorldVectorEnv(
@@ -110,6 +116,7 @@ def _ours(
             copies=copies,
             horizon=HORIZON,
             seed=SeedSequence(0),
+            longest_chunk=chunk,
             workers=workers,
             stagger=True,
         )
@@ -119,8 +126,9 @@ def _ours(
 
     def run() -> float:
         start = time.perf_counter()
-        for step in range(env_steps // envs.num_envs):
-            envs.step(actions[step % 100])
+        for step in range(0, env_steps // envs.num_envs, chunk):
+            envs.play_async(chunk, actions=actions[step % 100 : step % 100 + chunk])
+            envs.play_wait()
         return env_steps / (time.perf_counter() - start)
 
     return run

@@ -55,7 +55,7 @@ def runs_table(runs: list[Run]) -> str:
     means = np.array([run.report["mean_success_rate"] for run in runs])
     if len(means) > 1:
         low, high = mean_interval(means)
-        interval = f"{low:.1%} - {high:.1%}" if low < high else "-"
+        interval = f"{max(low, 0):.1%} - {min(high, 1):.1%}" if low < high else "-"
         rows.append(("**mean**", "", "", "", f"**{means.mean():.1%}**", interval))
     return table((*headers, f"success, {goals} goals per task", "interval"), rows)
 
