@@ -99,7 +99,7 @@ def _put_first(folder: Path) -> None:
     """
     files = sorted(folder.glob(f"{_EVENTS}*"))
     times = [path.name.removeprefix(_EVENTS).partition(".")[0] for path in files]
-    if not any(stamp >= f"{time.time():010.0f}" for stamp in times):
+    if not any(stamp >= f"{int(time.time()):010d}" for stamp in times):  # also of this very second
         return
     for index, (path, stamp) in enumerate(zip(files, times, strict=True)):
         rest = path.name.removeprefix(f"{_EVENTS}{stamp}")
