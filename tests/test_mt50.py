@@ -48,5 +48,5 @@ def test_fifty_tasks_train_evaluate_and_report(
 
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert all(float(rows[-1][f"eval/return/{task}"]) >= 0 for task in MT50)
-    assert float(rows[-1]["replay/transitions"]) == 1000
+    assert float(rows[-1]["replay/transitions"]) == int(rows[-1]["env_steps"]) >= 1000
     assert all(rows[-1][f"values/q/{task}"] for task in MT50)
