@@ -43,7 +43,7 @@ class MetricsLog:
         else:
             purge_step, size = resume_at
             self._cut(size)
-            _put_first(folder / "tensorboard")
+        _put_first(folder / "tensorboard")
         self.size = self._path.stat().st_size
         """Bytes of metrics.csv."""
         self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
