@@ -83,7 +83,7 @@ class ObservationNormalizer(nn.Module):
             self.spread.copy_(torch.from_numpy(spread))
 
     def forward(self, obs: Tensor, task: Tensor | None = None) -> Tensor:
-        """Raw observations `[T, n, obs]`, or `[n, obs]` with `task [n]`, as the networks see them."""
+        """Raw observations as the networks see them; layouts as those of a `Batch`."""
         if self.relative:
             obs = relative(obs)
         if not self.scales:

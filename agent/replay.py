@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from agent import draws
 from configs.errors import RunError, UsageError
 from machine.device import free_bytes
 
 Sampling = Literal["balanced", "uniform"]
-_GROUPS_PER_TASK = 2
 
 
 class Batch(NamedTuple):
@@ -22,9 +22,7 @@ class Batch(NamedTuple):
     reward: Tensor  # [...] float32, raw, discounted sum over the n steps taken
     next_obs: Tensor  # [..., obs] float32, n steps on; the true successor, never a reset's
     discount: Tensor  # [...] float32, of the value of next_obs: gamma^n, 0 after a termination
-    task: (
-        Tensor | None
-    )  # int64 task index of each group [G, 1] or sample [n]; None where it is the row
+    task: Tensor | None  # int64 index of each group [G, 1] or sample [n]; None where it is the row
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; itself if it is there already."""
@@ -180,7 +178,7 @@ class ReplayBuffer:
 
         balanced: `batch_size // T` transitions of every task, task-major `[T, b, ...]`; with `shares [T]`
         of the tasks, groups of one task each, as many of a task as its share says on average,
-        `[2 T, b / 2, ...]` with `task [2 T, 1]`. uniform: `batch_size` over everything stored,
+        `[G, b, ...]` with `task [G, 1]` (`agent/draws.py`). uniform: `batch_size` over everything stored,
         `[n, ...]` with `task [n]`.
 
         Raises:
@@ -189,11 +187,14 @@ class ReplayBuffer:
         counts = self.counts
         if not (counts if sampling == "balanced" else counts.sum()).all():
             raise ValueError(f"no transitions to sample; stored of each task: {counts.tolist()}")
-        if sampling == "balanced" and shares is not None:
-            return self._sample_groups(batch_size, shares, generator)
-        if sampling == "balanced":
-            return self._sample_balanced(batch_size // self.num_tasks, generator)
-        return self._sample_uniform(batch_size, generator)
+        if sampling == "uniform":
+            task, place = draws.uniform(counts, batch_size, generator)
+        elif shares is None:
+            task, place = draws.balanced(counts, batch_size, generator)
+        else:
+            task, place = draws.by_shares(counts, batch_size, generator, shares)
+        batch = self._gather(task.expand_as(place), place % self.copies, place // self.copies)
+        return batch if sampling == "balanced" and shares is None else batch._replace(task=task)
 
     def newest(self, per_task: int) -> Batch:
         """The last transitions of every task, at most `per_task`, task-major and in no order."""
@@ -203,43 +204,6 @@ class ReplayBuffer:
         copy = (self.copies - 1 - age % self.copies).expand_as(time)
         tasks = torch.arange(self.num_tasks).unsqueeze(1).expand_as(time)
         return self._gather(*(index.to(self._device) for index in (tasks, copy, time)))
-
-    def _sample_balanced(self, per_task: int, generator: Generator) -> Batch:
-        draws = [
-            torch.randint(count, (per_task,), generator=generator, device=generator.device)
-            for count in self.counts.tolist()
-        ]
-        column = torch.stack(draws)  # [T, b]
-        tasks = torch.arange(self.num_tasks, device=column.device).unsqueeze(1)  # [T, 1]
-        return self._gather(tasks.expand_as(column), column % self.copies, column // self.copies)
-
-    def _sample_groups(self, batch_size: int, shares: Tensor, generator: Generator) -> Batch:
-        """Groups of one task each; systematic sampling keeps their numbers within one of the shares."""
-        where, groups = generator.device, _GROUPS_PER_TASK * self.num_tasks
-        ends = (shares / shares.sum()).cumsum(0).to(where)  # [T]
-        start = torch.rand((), generator=generator, device=where)
-        points = (start + torch.arange(groups, device=where)) / groups  # [G] in [0, 1)
-        task = torch.searchsorted(ends, points.to(ends.dtype), right=True)
-        task = task.clamp(max=self.num_tasks - 1).unsqueeze(
-            1
-        )  # [G, 1] rounding may pass the last end
-        counts = self.counts.to(where)[task]  # [G, 1]
-        draw = torch.rand((groups, batch_size // groups), generator=generator, device=where)
-        column = torch.minimum((draw.double() * counts).long(), counts - 1)  # [G, b]
-        tasks = task.expand_as(column)
-        batch = self._gather(tasks, column % self.copies, column // self.copies)
-        return batch._replace(task=task)
-
-    def _sample_uniform(self, batch_size: int, generator: Generator) -> Batch:
-        ends = self.counts.cumsum(0)  # [T]
-        draw = torch.randint(
-            int(ends[-1]), (batch_size,), generator=generator, device=generator.device
-        )
-        ends = ends.to(draw.device)
-        task = torch.searchsorted(ends, draw, right=True)  # [n]
-        column = draw - (ends - self.counts.to(draw.device))[task]
-        batch = self._gather(task, column % self.copies, column // self.copies)
-        return batch._replace(task=task)
 
     def _gather(self, task: Tensor, copy: Tensor, time: Tensor) -> Batch:
         """The transitions at `[...]` places of the storage, n steps each."""

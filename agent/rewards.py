@@ -69,7 +69,7 @@ class RewardNormalizer(nn.Module):
             self.scale.copy_(torch.from_numpy(self.returns.reward_scale(self.highest_value)))
 
     def forward(self, reward: Tensor, task: Tensor | None = None) -> Tensor:
-        """Raw rewards `[T, n]`, or `[n]` with `task [n]`, as the critics see them."""
+        """Raw rewards as the critics see them; layouts as those of a `Batch`."""
         return reward * per_sample(self.scale, task)
 
 

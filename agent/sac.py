@@ -61,7 +61,7 @@ class SAC(nn.Module):
         self.to(plan.device)
         self.policy = Policy(self.observations, self.actor)
         self._on_gpu = plan.device.type == "cuda"
-        mode = self._mode = config.machine.compile
+        mode = config.machine.compile
         self._critic_objective = Compiled(self.critic_objective, mode, self._on_gpu)
         self._actor_objective = Compiled(self.actor_objective, mode, self._on_gpu)
         decay, temperature = settings.weight_decay, [self.log_temperature]
@@ -75,7 +75,7 @@ class SAC(nn.Module):
         """One gradient step: critics, actor, temperatures, targets, in the published order.
 
         Args:
-            batch: transitions, `[T, b, ...]`, or `[n, ...]` with `task`.
+            batch: transitions, in any of its layouts.
             noise: `[2, ..., action]` standard normal, for the next action and the new action.
 
         Returns:
@@ -111,11 +111,9 @@ class SAC(nn.Module):
 
     def warm_up(self, batch: Batch, noise: Tensor) -> None:
         """Compile what `update` needs for such a batch, if it is compiled; nothing is learned."""
-        if self._mode == "never":
-            return
-        self._critic_objective(batch, noise[0])
+        self._critic_objective.prepare(batch, noise[0])
         self.critic.requires_grad_(False)
-        self._actor_objective(batch, noise[1])
+        self._actor_objective.prepare(batch, noise[1])
         self.critic.requires_grad_(True)
 
     def critic_objective(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """The hidden layers of every network: what a task's context does to them.
 
 Data is task-major wherever possible: `[T, b, features]` with T tasks and b samples of each, and the
-task is the position along T. A batch in another order is `[n, features]` with `task [n]`, the task
-index of each sample.
+task is the position along T. A batch of groups is `[G, b, features]` with `task [G, 1]`, the task of
+each group; one in any order is `[n, features]` with `task [n]`, the task index of each sample.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Trunk(nn.Module):
         """Features of the last hidden layer.
 
         Args:
-            x: `[T, b, in]`, or `[n, in]` with `task [n]`.
-            task: task index of each sample, int64.
+            x: `[T, b, in]`, `[G, b, in]` with `task [G, 1]`, or `[n, in]` with `task [n]`.
+            task: task index of each group or sample, int64.
             context: `[T, C]` (for a stack also `[E, T, C]`): contexts in place of the network's own.
 
         Returns:

@@ -50,7 +50,6 @@ class EnvConfig:
     """Environments per task."""
     stagger_episodes: bool = True
     """Shorten the first episode of each copy, so that resets spread over time."""
-
     least_task_share: Fraction = 0.2
     """Environment steps and batches of a task that always succeeds, as a fraction of those of one that
     never does (training/allocation.py); 1 treats all tasks alike."""

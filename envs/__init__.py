@@ -9,7 +9,8 @@ from envs.goals import GoalLists, make_goal_lists
 from envs.players import Player
 from envs.rollout import EpisodeResults, rollout
 from envs.sizes import ACTION_SIZE, OBS_SIZE
-from envs.vector import MetaWorldVectorEnv, Step
+from envs.step import Step
+from envs.vector import MetaWorldVectorEnv
 
 __all__ = [
     "ACTION_SIZE",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import restore
-from envs.vector import Step
+from envs.step import Step
 
 
 class FinishedEpisode(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.vector import MetaWorldVectorEnv, Step
+from envs.step import Step
+from envs.vector import MetaWorldVectorEnv
 
 Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Observations `[T, N, 39]` -> actions `[T, N, 4]`."""

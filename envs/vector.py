@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.random import Generator, SeedSequence
+from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from envs.errors import NonFiniteError
 from envs.faults import FAULTS
+from envs.goal_draws import GoalDraws
 from envs.goals import GoalLists
 from envs.players import Player
 from envs.saved_episodes import require_state
 from envs.sizes import ACTION_SIZE
+from envs.step import Step
 from envs.workers.commands import PLAY, RESET, RESTORE, Command
 from envs.workers.pool import WorkerPool
 from envs.workers.share import EnvSpec
@@ -25,36 +27,13 @@ from machine.cores import usable_cores
 _log = logging.getLogger(__name__)
 
 
-class Step(NamedTuple):
-    """What one step of all environments of some tasks gives; arrays are copies, task-major.
-
-    T are here the tasks that played.
-    """
-
-    tasks: NDArray[np.int64]  # [T] their indices, in order
-    action: NDArray[np.float32]  # [T, N, 4] that was taken
-    obs: NDArray[np.float32]  # [T, N, 39] to act on next: a reset observation where done
-    next_obs: NDArray[np.float32]  # [T, N, 39] true successor, also at the end of an episode
-    reward: NDArray[np.float32]  # [T, N]
-    terminated: NDArray[np.bool_]  # [T, N]
-    truncated: NDArray[np.bool_]  # [T, N]
-    success: NDArray[np.bool_]  # [T, N]
-    lost: NDArray[np.bool_]  # [T, N] faulty: not to be learned from; truncated, next_obs as before
-    worker_restarts: int  # workers that were replaced in the chunk that this step is the first of
-
-    @property
-    def done(self) -> NDArray[np.bool_]:
-        """Where an episode ended with this step, `[T, N]`."""
-        return self.terminated | self.truncated
-
-
 class MetaWorldVectorEnv:
     """N copies of each task, stepped together by worker processes, in task-major order.
 
     The workers play chunks of steps: with the actions that they are given, or with those of a player
-    that acts inside the workers, so that the trainer is free meanwhile. Environments are dealt to the workers in turn, so that every worker has its share of slow tasks.
-    Results do not depend on the number of workers. Goals are drawn in the trainer, from one
-    generator per copy.
+    that acts inside the workers, so that the trainer is free meanwhile. Environments are dealt to the
+    workers in turn, so that every worker has its share of slow tasks. Results do not depend on the
+    number of workers. Goals are drawn in the trainer, from one generator per copy.
 
     Args:
         tasks: task names, in one-hot order.
@@ -103,7 +82,7 @@ class MetaWorldVectorEnv:
         self.longest_chunk = longest_chunk
         self._stagger, self._autoreset, self._player = stagger, autoreset, player
         self._seeds = [] if seed is None else seed.spawn(self.num_envs)
-        self._goal_generators: list[Generator] = [np.random.default_rng(s) for s in self._seeds]
+        self._goals = GoalDraws(self._seeds, num_goals)
         self._logged: set[tuple[str, int]] = set()  # task and fault: each is logged once
 
         context = multiprocessing.get_context(start_method)
@@ -138,7 +117,7 @@ class MetaWorldVectorEnv:
         Raises:
             ValueError: no goals, and no seed to draw them with.
         """
-        if goals is None and not self._goal_generators:
+        if goals is None and not self._seeds:
             raise ValueError("environments without a seed take their goals from the caller")
         arrays = self._arrays
         arrays.time_limit[:] = self.horizon
@@ -146,12 +125,11 @@ class MetaWorldVectorEnv:
             fraction = (np.arange(self.num_envs) % self.copies + 1) / self.copies
             arrays.time_limit[:] = np.maximum(1, np.rint(self.horizon * fraction))
         arrays.memory[:] = 0
-        for row in range(self.num_envs):
-            arrays.goal[row] = self._draw_goal(row) if goals is None else goals.flat[row]
-            for place in range(self.longest_chunk):
-                arrays.next_goals[row, place] = (
-                    arrays.goal[row] if goals is not None else self._draw_goal(row)
-                )
+        if goals is None:
+            self._goals.start(arrays)
+        else:
+            arrays.goal[:] = goals.ravel()
+            arrays.next_goals[:] = arrays.goal[:, None]
         self._pool.ask(Command(RESET))
         self._pool.wait()
         return self._task_major(arrays.obs)
@@ -162,7 +140,8 @@ class MetaWorldVectorEnv:
         Raises:
             NonFiniteError: an action is NaN or infinite; nothing is done.
         """
-        self._require_finite(actions.reshape(1, self.num_envs, ACTION_SIZE))
+        flat = actions.reshape(1, self.num_envs, ACTION_SIZE)
+        self._require_finite(flat, np.arange(self.num_envs))
         self.play_async(1, actions=actions[None])
         return self.play_wait()[0]
 
@@ -202,10 +181,11 @@ class MetaWorldVectorEnv:
         restarts = self._pool.restarts
         self._pool.wait()
         stop = self._pool.steps_asked
-        self._require_finite(self._arrays.action[:stop, self._arrays.plays], self._playing)
+        rows = np.flatnonzero(self._arrays.plays)
+        self._require_finite(self._arrays.action[:stop, rows], rows)
         restarts = self._pool.restarts - restarts
         steps = [self._step(index, 0 if index else restarts) for index in range(stop)]
-        self._draw_goals()
+        self._goals.refill(self._arrays)
         return steps
 
     @property
@@ -220,23 +200,13 @@ class MetaWorldVectorEnv:
         faults = np.where(arrays.plays, arrays.fault[index], 0)
         for row in np.flatnonzero(faults).tolist():
             self._log_fault(row, int(faults[row]))
-        playing = self._playing
         return Step(
-            tasks=playing.copy(),
-            obs=self._task_major(arrays.obs_after[index])[playing],
-            **{name: self._task_major(getattr(arrays, name)[index])[playing] for name in names},
-            lost=self._task_major(faults > 0)[playing],
+            tasks=self._playing.copy(),
+            obs=self._of_playing(arrays.obs_after[index]),
+            **{name: self._of_playing(getattr(arrays, name)[index]) for name in names},
+            lost=self._of_playing(faults > 0),
             worker_restarts=worker_restarts,
         )
-
-    def _draw_goals(self) -> None:
-        """Fill up the goals of coming episodes after a chunk."""
-        arrays = self._arrays
-        for row in np.flatnonzero(arrays.goals_used).tolist():
-            used = int(arrays.goals_used[row])
-            coming = arrays.next_goals[row]
-            coming[:-used] = coming[used:].copy()
-            coming[len(coming) - used :] = [self._draw_goal(row) for _ in range(used)]
 
     def state_dict(self) -> dict[str, Any]:
         """Goals, generators and actions of the running episodes: enough to rebuild them exactly."""
@@ -250,7 +220,7 @@ class MetaWorldVectorEnv:
             "obs": arrays.obs.copy(),
             "memory": arrays.memory.copy(),
             "action_log": arrays.action_log[:, :longest].copy(),
-            "generators": [g.bit_generator.state for g in self._goal_generators],
+            "generators": self._goals.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> NDArray[np.float32]:
@@ -270,8 +240,7 @@ class MetaWorldVectorEnv:
         for name in ("goal", "next_goals", "time_limit", "elapsed", "memory"):
             getattr(arrays, name)[:] = state[name]
         arrays.action_log[:, : state["action_log"].shape[1]] = state["action_log"]
-        for generator, own in zip(self._goal_generators, state["generators"], strict=True):
-            generator.bit_generator.state = own
+        self._goals.restore(state["generators"])
         self._pool.ask(Command(RESTORE))
         self._pool.wait()
         difference = np.abs(arrays.obs - state["obs"]).max()
@@ -304,23 +273,19 @@ class MetaWorldVectorEnv:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _require_finite(
-        self, actions: NDArray[np.float32], playing: NDArray[np.int64] | None = None
-    ) -> None:
-        """Raise `NonFiniteError` if one of `actions [steps, rows, 4]` of the playing tasks is not."""
+    def _require_finite(self, actions: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Raise `NonFiniteError` if one of the actions `[steps, rows, 4]` is NaN or infinite."""
         finite = np.isfinite(actions).all(axis=-1)
         if not finite.all():
             step, place = np.argwhere(~finite)[0].tolist()
-            task, copy = divmod(place, self.copies)
-            row = (task if playing is None else int(playing[task])) * self.copies + copy
-            action = actions[step, place]
-            raise NonFiniteError(f"the action for {self.describe(row)} is not finite: {action}")
-
-    def _draw_goal(self, row: int) -> int:
-        return int(self._goal_generators[row].integers(self.num_goals))
+            name, action = self.describe(int(rows[place])), actions[step, place]
+            raise NonFiniteError(f"the action for {name} is not finite: {action}")
 
     def _task_major(self, flat: NDArray[Any]) -> NDArray[Any]:
         return flat.reshape(*self.shape, *flat.shape[1:]).copy()
+
+    def _of_playing(self, flat: NDArray[Any]) -> NDArray[Any]:
+        return flat.reshape(*self.shape, *flat.shape[1:])[self._playing]  # a copy
 
     def _log_fault(self, row: int, fault: int) -> None:
         """Log a fault, the first time that it happens in a task."""

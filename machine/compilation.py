@@ -45,6 +45,11 @@ class Compiled:
             "alignment_asserts": False,
         }
 
+    def prepare(self, *arguments: Any) -> None:
+        """Compile for such arguments now, if that is still to be done."""
+        if self._pending:
+            self(*arguments)
+
     def __call__(self, *arguments: Any) -> Any:
         """Call the function, compiling it first if this is the first call."""
         if not self._pending:

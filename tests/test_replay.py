@@ -202,6 +202,14 @@ def test_groups_follow_the_shares_and_are_uniform_within_each_task():
         assert stats.chisquare(counts_of(numbers, stored)).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(("batch_size", "shape"), [(3, (3, 1)), (6, (6, 1)), (9, (3, 3))])
+def test_groups_use_every_place_of_a_batch(batch_size, shape):
+    batch = unequal_lists().buffer.sample("balanced", batch_size, seeded(), torch.ones(3))
+    assert batch.reward.shape == shape
+    assert batch.task.shape == (shape[0], 1)
+    assert torch.bincount(batch.task.flatten()).tolist() == [shape[0] // 3] * 3
+
+
 def test_samples_repeat_with_the_generator_and_differ_without():
     buffer = Lists(2, 1, length=8).filled(8).buffer
     for sampling in ("balanced", "uniform"):

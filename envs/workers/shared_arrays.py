@@ -20,9 +20,7 @@ class Arrays:
     # What a chunk gives
     action: NDArray[np.float32]  # [K, E, 4] taken: the trainer's, or chosen in the worker
     next_obs: NDArray[np.float32]  # [K, E, 39] true successor of the action
-    obs_after: NDArray[
-        np.float32
-    ]  # [K, E, 39] to act on next: after a reset, where an episode ended
+    obs_after: NDArray[np.float32]  # [K, E, 39] to act on next: a reset's, where an episode ended
     reward: NDArray[np.float32]  # [K, E]
     terminated: NDArray[np.bool_]  # [K, E]
     truncated: NDArray[np.bool_]  # [K, E]
