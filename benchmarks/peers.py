@@ -178,6 +178,7 @@ def _stable_baselines(plan: Plan, peer: Peer) -> Callable[[], object]:
     model.set_logger(configure(None, []))
     draw = np.random.default_rng(0)
     buffer = model.replay_buffer
+    assert buffer is not None  # made with the model
     for array in (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards):
         array[:] = draw.random(array.shape)
     buffer.full = True

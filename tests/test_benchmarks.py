@@ -20,11 +20,11 @@ from benchmarks.gpu import Report, compare, compare_updates
 from benchmarks.loop import read_times
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
-from benchmarks.peers import TRANSITIONS, Peer, _ours, _stable_baselines
+from benchmarks.peers import TRANSITIONS, Peer, _ours, _stable_baselines, require_peers
 from benchmarks.random_batch import random_batch
 from benchmarks.update import describe_precision, ratios
 from benchmarks.variants import SIZES, Size, fast, variants
-from configs import Config, load_config
+from configs import Config, UsageError, load_config
 
 CPU = torch.device("cpu")
 TASKS, SAMPLES = 3, 24
@@ -33,8 +33,6 @@ UNITS = {"actor_hidden": (20, 24), "critic_hidden": (28, 16), "match_parameters"
 
 
 WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-WITH_PEERS = importlib.util.find_spec("stable_baselines3") is not None
-WITHOUT_PEERS = pytest.mark.skipif(WITH_PEERS, reason="Stable-Baselines3 is installed")
 
 
 def small(preset: str = "mt10", precision: str = "float32", **network: object) -> Config:
@@ -180,7 +178,15 @@ def test_the_peers_are_told_apart_and_our_side_is_the_preset() -> None:
     assert config.replay == replace(preset.replay, capacity=TRANSITIONS)
 
 
-@pytest.mark.skipif(not WITH_PEERS, reason="Stable-Baselines3 is an optional extra")
+def test_without_stable_baselines_one_line_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_peers()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"'\.\[peers\]'"):
+        require_peers()
+
+
 def test_stable_baselines_gets_the_same_widths_batch_and_inputs() -> None:
     plan = resolve(Peer("sb3", 1, "float32").config(), CPU)
     train = _stable_baselines(plan, Peer("sb3", torch.get_num_threads(), "float32"))
@@ -279,7 +285,6 @@ def test_the_loop_is_read_after_its_first_two_rows() -> None:
         (("envs", "--precision", "float32"), "--precision"),
         (("update", "--precision", "bfloat16"), "--precision"),
         (("loop", "--json", "docs"), "--json"),
-        pytest.param(("peers",), "'.[peers]'", marks=WITHOUT_PEERS),
         pytest.param(("gpu",), "no GPU", marks=WITHOUT_CUDA),
     ],
 )
