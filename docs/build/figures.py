@@ -42,7 +42,7 @@ def draw_on_published(name: str, runs: list[Run], published: dict[str, Curve], o
         _draw_published(by_steps, by_hours, published)
     for index, run in enumerate(runs):
         colour = _OURS[index % len(_OURS)]
-        label = f"{name}, seed {run.seed}, {run.report['goals']} goals per task"
+        label = f"{name.replace('_', ' ')}, seed {run.seed} ({run.report['goals']} goals)"
         by_steps.plot(run.env_steps / 1e6, run.success, color=colour, linewidth=2.0, label=label)
         by_hours.plot(run.hours, run.success, color=colour, linewidth=2.0)
     _label_axes(by_steps, by_hours, len(runs[0].tasks))
