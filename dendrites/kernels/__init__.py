@@ -15,8 +15,10 @@ import tempfile
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-_SOURCES = (_FOLDER / "kwinners.c", _FOLDER / "winners_product.c")
-_HEADER = _FOLDER / "winners.h"
+_SOURCES = tuple(
+    _FOLDER / name for name in ("kwinners.c", "winners_product.c", "winners_weight_gradient.c")
+)
+_HEADERS = (_FOLDER / "winners.h", _FOLDER / "blocks.h")
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _OPENMP = ("-fopenmp", "-fopenmp-simd")  # Apple's compiler has the second only: one thread
 
@@ -65,7 +67,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 def _library(command: list[str]) -> ctypes.CDLL:
     """The loaded library: of the cache, or built into it, or built for this process only."""
     # -march=native code is for one kind of processor: a cache that several share keeps one for each.
-    code = [file.read_bytes() for file in (*_SOURCES, _HEADER)]
+    code = [file.read_bytes() for file in (*_SOURCES, *_HEADERS)]
     identity = (code, command, platform.node(), platform.machine(), _processor())
     name = f"kwinners-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
     # A cache may be missing, read-only, full, barred from holding programs, or hold a damaged file.
