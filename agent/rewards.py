@@ -7,7 +7,8 @@ largest return; at our temperatures it is under a percent of it and left out.
 Ours: the unit is at most twice the usual return. A single lucky success has thirty times the return
 of all that the agent can do yet; in that unit, the reward for coming closer to the object would be
 smaller than a bin of the critic. Values above the upper end of the value range are clamped until
-success is usual.
+success is usual. And the largest value lies some bins below that end: critics that clamp it there cannot
+tell a hand at the goal from one that is a centimetre short.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from agent.task_major import per_sample
 from configs.schema import Config
 from envs.arrays import require_range, restore
 
+# The largest return as a share of the value range's upper end. Above it there is room for the errors of
+# targets and for the width of HL-Gauss's smoothing: three bins of `mt10`, four standard deviations.
+_HIGHEST_SHARE = 0.93
 # Share of the newest episode in the usual return: a memory of some 50 episodes.
 _NEWEST_SHARE = 0.02
 
@@ -39,7 +43,7 @@ class RewardNormalizer(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.scales = config.normalization.reward_scaling == "per_task_return"
-        self.highest_value = config.agent.value_range[1]
+        self.highest_value = _HIGHEST_SHARE * config.agent.value_range[1]
         tasks, env = len(config.env.task_names), config.env
         self.returns = EpisodeReturns(
             tasks, env.copies_per_task, env.horizon, config.agent.discount

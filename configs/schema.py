@@ -147,7 +147,7 @@ class AgentConfig:
     value_bins: Annotated[int, Ge(2), Le(10_001)] = 61
     """hl_gauss: bins of the value distribution."""
     value_range: tuple[Number, Number] = (-2.0, 10.0)
-    """hl_gauss: ends of the bins; reward scaling maps a task's return to the upper one."""
+    """hl_gauss: ends of the bins; reward scaling maps a task's return to just below the upper one."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ class Config:
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of everything random: goal list, weights, actions, batches."""
-    total_env_steps: PositiveInt = 2_000_000
+    total_env_steps: PositiveInt = 3_000_000
     """Environment steps to train for, over all tasks and copies."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
