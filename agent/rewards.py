@@ -8,7 +8,7 @@ Ours: the unit is at most twice the usual return. A single lucky success has thi
 of all that the agent can do yet; in that unit, the reward for coming closer to the object would be
 smaller than a bin of the critic. Values above the upper end of the value range are clamped until
 success is usual. And the largest value lies some bins below that end: critics that clamp it there cannot
-tell a hand at the goal from one that is a centimetre short.
+tell a hand at the goal from one that is a little short of it.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class Size:
 
 
 SIZES = (
-    Size("mt10", rounds=15, updates=6),
-    Size("3 x 400", rounds=10, updates=4),
+    Size("mt10", rounds=15, updates=20),
+    Size("3 x 400", rounds=10, updates=8),
     Size("paper", rounds=2, updates=1, in_quick=False),
 )
 

@@ -13,7 +13,7 @@ from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.markdown import insert_tables
 from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
-from docs.build.run_tables import run_tables, tuning_tables
+from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
 
 DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md")
@@ -22,6 +22,7 @@ DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md")
 def make_tables() -> dict[str, str]:
     """Every table, by the name in its marker."""
     tables = tuning_tables() | reliability_tables() | comparison_tables(read_comparison())
+    tables["shipped-report"] = shipped_table()
     for name in run_names():
         tables |= run_tables(name)
     return tables

@@ -6,8 +6,8 @@ import numpy as np
 
 from docs.build.markdown import table
 from docs.build.published import read_published_tasks
-from docs.build.runs import RESULTS, Run, read_csv, read_runs
-from reporting.report import format_table
+from docs.build.runs import RESULTS, ROOT, Run, read_csv, read_runs
+from reporting.report import format_table, read_report
 from reporting.statistics import mean_interval
 
 
@@ -15,10 +15,14 @@ def run_tables(name: str) -> dict[str, str]:
     """The tables of the runs NAME, by the name in their markers."""
     runs = read_runs(name)
     return {
-        f"{name}-report": format_table(runs[0].report),
         f"{name}-runs": runs_table(runs),
         f"{name}-tasks": tasks_table(runs),
     }
+
+
+def shipped_table() -> str:
+    """The report of the policy that comes with the project."""
+    return format_table(read_report(ROOT / "pretrained" / "mt10" / "report.json"))
 
 
 def tuning_tables() -> dict[str, str]:
@@ -31,6 +35,7 @@ def tuning_tables() -> dict[str, str]:
         "tuning": tuning_table("tuning", "gradient_steps", gradient_steps, window=3_600),
         "exploration": tuning_table("exploration", "env_steps", env_steps, window=75_000),
         "shares": tuning_table("shares", "env_steps", share_steps, window=50_000),
+        "consolidation": consolidation_table(),
         "hard-tasks": tuning_table("hard_tasks", "env_steps", hard_steps, window=50_000),
     }
 
@@ -74,6 +79,14 @@ def tasks_table(runs: list[Run]) -> str:
         rows.append((name, *own, *others))
     seeds = [f"seed {run.seed}" for run in runs]
     return table(("task", *seeds, "published dendrites", "published MLP"), rows)
+
+
+def consolidation_table() -> str:
+    """What was tried so that easy goals do not fail at the end: one run or average in each row."""
+    rows = read_csv(RESULTS / "consolidation.csv")
+    shares = ("success", "reach")
+    cells = [[f"{float(v):.1%}" if k in shares else v for k, v in row.items()] for row in rows]
+    return table(list(rows[0]), cells)
 
 
 def tuning_table(name: str, column: str, marks: tuple[int, ...], window: int) -> str:
