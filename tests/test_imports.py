@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reporting": {"configs", "machine", "envs", "dendrites", "agent", "training"},
     "train_mt10": {"configs", "machine", "envs", "agent", "training", "reporting"},
     "evaluate": {"configs", "machine", "envs", "agent", "training", "reporting"},
+    "continual": {"configs", "dendrites"},
     "examples": {"dendrites"},
 }
 """Room or script -> the rooms of ours that it may import; none may import a script."""

@@ -1,0 +1,1 @@
+"""Tasks one after the other: contexts, protection of weights, and what a learner keeps."""

@@ -1,0 +1,115 @@
+"""MNIST from a folder of idx files.
+
+The idx format is that of Yann LeCun's MNIST page: two zero bytes, the type of a number (8: unsigned
+byte), the number of dimensions, their sizes as big-endian 32-bit integers, and then the numbers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs.errors import UsageError
+
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""The four files of MNIST, unpacked, and their MD5 sums."""
+_LARGEST_BYTES = 60_000 * 28 * 28 + 16
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set in memory, scaled to mean 0 and spread 1 over all training pixels.
+
+    Attributes:
+        name: of the data, for reports.
+        train, test: `[n, pixels]` float32.
+        train_labels, test_labels: `[n]` int64.
+    """
+
+    name: str
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+def mnist(folder: Path) -> Images:
+    """MNIST from the four idx files in a folder, packed (`.gz`) or not: 28 x 28, without padding.
+
+    Raises:
+        UsageError: a file is missing, damaged, or not MNIST's.
+    """
+    arrays = [_read(folder, name) for name in MNIST_MD5]
+    images = [torch.from_numpy(array).flatten(1).float().div_(255) for array in arrays[::2]]
+    labels = [torch.from_numpy(array).long() for array in arrays[1::2]]
+    return _scaled("MNIST", images[0], labels[0], images[1], labels[1])
+
+
+def _scaled(
+    name: str, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
+) -> Images:
+    mean, spread = train.mean(), train.std(correction=0)
+    return Images(name, (train - mean) / spread, train_labels, (test - mean) / spread, test_labels)
+
+
+def _read(folder: Path, name: str) -> NDArray[np.uint8]:
+    """One of MNIST's files, checked."""
+    path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    if path is None:
+        raise UsageError(
+            f"{folder}: no {name} or {name}.gz there; give the folder with MNIST's files"
+        )
+    data = _bytes(path)
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != MNIST_MD5[name]:
+        raise UsageError(f"{path}: {_what_is_wrong(data)}; get the file again")
+    return parse_idx(data)
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file, unpacked: never more than the largest file of MNIST has."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(_LARGEST_BYTES + 1)
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path}: can't be read ({error}); get the file again") from error
+
+
+def parse_idx(data: bytes) -> NDArray[np.uint8]:
+    """The array in idx data of unsigned bytes.
+
+    Raises:
+        ValueError: it is something else, or has too few or too many bytes.
+    """
+    if len(data) < 4 or data[:2] != b"\0\0":
+        raise ValueError("not an idx file")
+    if data[2] != 8:
+        raise ValueError("not of unsigned bytes")
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise ValueError("cut off within its header")
+    shape = struct.unpack(f">{data[3]}I", data[4:start])
+    if len(data) != start + math.prod(shape):
+        raise ValueError(f"{len(data) - start} bytes of data for the shape {list(shape)}")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+
+
+def _what_is_wrong(data: bytes) -> str:
+    try:
+        shape = parse_idx(data).shape
+    except ValueError as error:
+        return str(error)
+    return f"not the file of MNIST (its MD5 sum is another one; shape {list(shape)})"

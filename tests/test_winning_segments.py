@@ -1,0 +1,116 @@
+"""Training the winning segments alone against training all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from continual.winning_segments import WinningSegments
+from dendrites import DendriticSegments
+
+UNITS, CONTEXT, SEGMENTS = 12, 7, 5
+
+
+def segments(seed: int = 0) -> DendriticSegments:
+    generator = torch.Generator().manual_seed(seed)
+    return DendriticSegments(UNITS, CONTEXT, num_segments=SEGMENTS, generator=generator).double()
+
+
+def train(
+    dense: DendriticSegments, context: Tensor, target: Tensor, steps: int, **adam: float
+) -> int:
+    """All segments, with the layer's own selection; returns how often a winner changed."""
+    optimizer = torch.optim.Adam(dense.parameters(), **adam)
+    winner, changes = None, 0
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (dense.gate(context) - target).square().sum().backward()
+        optimizer.step()
+        now = dense.activations(context).abs().max(dim=0).indices
+        changes += 0 if winner is None else int((now != winner).sum())
+        winner = now
+    return changes
+
+
+def train_winners(
+    dendrites: DendriticSegments, context: Tensor, target: Tensor, steps: int, **adam: float
+) -> int:
+    winning = WinningSegments(dendrites, context)
+    optimizer = torch.optim.Adam([winning.weight], **adam)
+    changes = 0
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (winning.gate() - target).square().sum().backward()
+        optimizer.step()
+        changes += winning.after_step(optimizer)
+    winning.write_back()
+    return changes
+
+
+@pytest.fixture
+def context() -> Tensor:
+    return torch.randn(CONTEXT, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_gate_and_its_gradient_are_the_layers(context: Tensor) -> None:
+    dendrites = segments()
+    winning = WinningSegments(dendrites, context)
+    assert torch.equal(winning.gate(), dendrites.gate(context))
+    cotangent = torch.randn(UNITS, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    (own,) = torch.autograd.grad(winning.gate(), winning.weight, cotangent)
+    (all_of_them,) = torch.autograd.grad(dendrites.gate(context), dendrites.weight, cotangent)
+    units = torch.arange(UNITS)
+    torch.testing.assert_close(own, all_of_them[winning.winner, units])
+    all_of_them[winning.winner, units] = 0
+    assert not all_of_them.any()
+
+
+def test_while_no_winner_changes_training_is_the_same(context: Tensor) -> None:
+    """Gates that move away from one half: winners grow."""
+    dense, ours = segments(), segments()
+    target = (dense.gate(context) > 0.5).double()
+    assert train(dense, context, target, 200, lr=0.01) == 0
+    assert train_winners(ours, context, target, 200, lr=0.01) == 0
+    torch.testing.assert_close(ours.weight, dense.weight, rtol=1e-12, atol=1e-12)
+
+
+def test_a_winner_that_shrinks_hands_over_as_in_the_layer(context: Tensor) -> None:
+    """Without momentum nothing differs, also where winners change."""
+    dense, ours = segments(), segments()
+    target = torch.full((UNITS,), 0.5, dtype=torch.float64)
+    adam = {"lr": 0.01, "betas": (0.0, 0.999)}
+    assert train(dense, context, target, 300, **adam) > UNITS
+    assert train_winners(ours, context, target, 300, **adam) > UNITS
+    closeness = {"rtol": 0.02, "atol": 0.02}  # squares of losers decay there, and stand still here
+    torch.testing.assert_close(ours.gate(context), dense.gate(context), **closeness)
+
+
+def test_what_is_written_back_is_what_was_trained(context: Tensor) -> None:
+    dendrites = segments()
+    before = dendrites.weight.detach().clone()
+    winning = WinningSegments(dendrites, context)
+    with torch.no_grad():
+        winning.weight.mul_(2)
+    winning.write_back()
+    units, winner = torch.arange(UNITS), winning.winner
+    assert torch.equal(dendrites.weight[winner, units], 2 * before[winner, units])
+    assert torch.equal(dendrites.gate(context), winning.gate())
+    with torch.no_grad():
+        dendrites.weight[winner, units] = before[winner, units]
+    assert torch.equal(dendrites.weight, before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DendriticSegments(3, 4, gating="max"),
+        lambda: DendriticSegments(3, 4, stack=2),
+        lambda: DendriticSegments(3, 4, segment_density=0.5),
+    ],
+)
+def test_other_dendrites_are_refused(make: Callable[[], DendriticSegments]) -> None:
+    with pytest.raises(ValueError, match="abs_max_signed"):
+        WinningSegments(make(), torch.ones(4))
