@@ -17,8 +17,8 @@ from conftest import ROOT, TINY
 pytestmark = pytest.mark.slow
 
 PACKAGES = (
-    *("agent", "configs", "dendrites", "dendrites.kernels", "envs", "envs.simulator"),
-    *("envs.workers", "machine", "reporting", "training"),
+    *("agent", "configs", "continual", "dendrites", "dendrites.kernels"),
+    *("envs", "envs.simulator", "envs.workers", "machine", "reporting", "training"),
     *("training.checkpoints", "training.metrics"),
 )
 NOT_OURS = ("tests", "docs", "benchmarks", "examples", "pretrained", "runs", "build", "dist")
