@@ -1,5 +1,5 @@
-/* The products of a linear layer whose input are winners: every multiplication with a 0 is left
- * out.
+/* The products of a linear layer whose input are winners: every multiplication with a 0 is left out.
+ * The weight gradient is in winners_weight_gradient.c.
  *
  * Forward and weight gradient are weighted sums of rows: of the transposed weights for each sample, and
  * of the output's gradients for each unit. The sums stay in registers while a list of winners is gone
