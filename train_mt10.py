@@ -34,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from machine.console import configure_logging
     from machine.device import configure_cpu
     from training.forecast import describe, require_memory
-    from training.run_folder import create_run_folder, open_run
+    from training.run_folder import (
+        create_run_folder,
+        open_run,
+        require_steps_left,
+        write_config,
+    )
 
     config = command.settings
     configure_logging()
@@ -46,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe(plan))
     require_memory(plan)
     run = command.resume or create_run_folder(command.out, command.config, config.seed)
-    with open_run(run, config, resume=command.resume is not None) as checkpoint:
+    with open_run(run, "train_mt10.py", resume=command.resume is not None) as checkpoint:
+        if checkpoint is not None:
+            require_steps_left(checkpoint, config.total_env_steps)
+        write_config(run, dump_config(config))
         return train(plan, run, checkpoint)
 
 

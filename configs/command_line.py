@@ -8,37 +8,30 @@ import io
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from configs.errors import UsageError
-from configs.loading import (
-    fixed_changes,
-    load_config,
-    parse_config,
-    parse_recorded_config,
-    read_yaml,
-)
+from configs.loading import MULTI_TASK
+from configs.plain_yaml import read_yaml
 from configs.renamed import RENAMED
 from configs.schema import Config
+from configs.settings import ConfigT, Settings
 
 CommandT = TypeVar("CommandT")
+RunCommandT = TypeVar("RunCommandT", bound="RunCommand[Any]")
 
 
 @dataclass(frozen=True)
-class TrainCommand:
-    """Train one Soft Actor-Critic agent on a set of Meta-World tasks.
+class RunCommand(Generic[ConfigT]):
+    """What the command lines of all training commands have in common."""
 
-    Settings come from a preset or a YAML file (--config); every single one can be changed on the
-    command line. Example: python train_mt10.py --config quick --seed 1 --agent.actor-lr 1e-3
-    """
-
-    settings: Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
-    config: str = "mt10"
-    """Preset (mt10, mt50, paper, mlp, quick, smoke) or path of a YAML file."""
+    settings: Annotated[ConfigT, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
+    config: str
+    """Preset or path of a YAML file."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder to create; default: runs/<config>-seed<N>-<date>-<time>."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -47,8 +40,33 @@ class TrainCommand:
     """Print the resolved config, parameter counts and the memory forecast, and stop."""
 
 
+@dataclass(frozen=True)
+class TrainCommand(RunCommand[Config]):
+    """Train one Soft Actor-Critic agent on a set of Meta-World tasks.
+
+    Settings come from a preset or a YAML file (--config); every single one can be changed on the
+    command line. Example: python train_mt10.py --config quick --seed 1 --agent.actor-lr 1e-3
+    """
+
+    config: str = "mt10"
+    """Preset (mt10, mt50, paper, mlp, quick, smoke) or path of a YAML file."""
+
+
 def parse_train_command(arguments: Sequence[str]) -> TrainCommand:
-    """Parse and validate the command line of train_mt10.py.
+    """The command line of train_mt10.py, as `parse_run_command` has it."""
+    return parse_run_command(TrainCommand, MULTI_TASK, "mt10", arguments)
+
+
+def parse_run_command(
+    kind: type[RunCommandT], known: Settings[Any], preset: str, arguments: Sequence[str]
+) -> RunCommandT:
+    """Parse and validate the command line of a training command.
+
+    Args:
+        kind: of command.
+        known: the settings of such a run.
+        preset: the default one.
+        arguments: without the program's name.
 
     Raises:
         UsageError: unknown flag, wrong value, unknown preset, or a setting that a resumed run has
@@ -60,27 +78,27 @@ def parse_train_command(arguments: Sequence[str]) -> TrainCommand:
     try:
         chosen, _ = first.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        raise UsageError(f"{error}. See train_mt10.py --help.") from error
+        raise UsageError(f"{error}. See {Path(sys.argv[0]).name} --help.") from error
     if chosen.resume is not None:
         if chosen.config is not None:
             raise UsageError("--config: not with --resume, which uses the run's own config.yaml")
         config_path = Path(chosen.resume) / "config.yaml"
         if not config_path.is_file():
             raise UsageError(f"--resume {chosen.resume}: no run there (no {config_path})")
-        defaults = parse_recorded_config(read_yaml(config_path), source=str(config_path))
+        defaults = known.parse_recorded(read_yaml(config_path), source=str(config_path))
     else:
-        defaults = load_config(chosen.config or "mt10")
-    command = parse_command(TrainCommand, arguments, TrainCommand(settings=defaults))
+        defaults = known.load(chosen.config or preset)
+    command = parse_command(kind, arguments, kind(defaults, preset))
     # tyro checks types only; ranges and rules across fields are the schema's.
-    settings = parse_config(asdict(command.settings), source="command line")
+    settings = known.parse(asdict(command.settings), source="command line")
     if command.resume is not None:
-        for key in fixed_changes(defaults, settings):
+        for key in known.fixed_changes(defaults, settings):
             raise UsageError(
                 f"--{key.replace('_', '-')}: fixed by the run that is resumed; start a new one instead"
             )
         if command.out is not None:
             raise UsageError("--out: not with --resume, which continues in its own folder")
-    return TrainCommand(settings, command.config, command.out, command.resume, command.dry_run)
+    return replace(command, settings=settings)
 
 
 def parse_command(

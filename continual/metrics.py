@@ -22,7 +22,7 @@ def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str,
     | min_acc | mean over all tasks but the last of the lowest since own phase | De Lange et al. 2023, arXiv 2205.13452, at R's resolution |
 
     Args:
-        matrix: R `[T, T]`.
+        matrix: R `[T, T]`; above the diagonal but one it may be NaN, not measured.
         untrained: `[T]`, of the network before the first task; without it there is no `fwt`.
 
     Raises:
@@ -38,7 +38,7 @@ def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str,
         own, older = results.diagonal()[:-1], range(num_tasks - 1)
         lowest = [results[j + 1 :, j].min() for j in older]
         found["bwt"] = (end[:-1] - own).mean()
-        found["forgetting"] = (results[:-1, :-1].max(axis=0) - end[:-1]).mean()
+        found["forgetting"] = (np.nanmax(results[:-1, :-1], axis=0) - end[:-1]).mean()
         found["min_acc"] = np.mean(lowest)
     if untrained is not None and num_tasks > 1:
         before = results.diagonal(offset=1)  # [T - 1], of task j after task j - 1

@@ -96,6 +96,17 @@ class SynapticIntelligence:
             for index, tensor in enumerate(tensors)
         }
 
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore `state_dict()`.
+
+        Raises:
+            KeyError: a tensor is missing.
+            RuntimeError: one has another shape.
+        """
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])
+
     def _zeros(self) -> list[Tensor]:
         return [torch.zeros_like(one, requires_grad=False) for one in self.parameters]
 

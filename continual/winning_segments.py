@@ -40,8 +40,11 @@ class WinningSegments:
         with torch.no_grad():
             self._activations = dendrites.activations(context)  # [J, U]
             self.winner = self._activations.abs().max(dim=0).indices  # [U]
-            self.weight = nn.Parameter(self._rows(self.winner, torch.arange(len(self.winner))))
-        self._moments: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # of former winners
+            self._units = torch.arange(len(self.winner), device=context.device)
+            self.weight = nn.Parameter(self._rows(self.winner, self._units))
+        self._former: dict[
+            tuple[int, int], tuple[Tensor, Tensor]
+        ] = {}  # moments by (unit, segment)
 
     def gate(self) -> Tensor:
         """What the layer's dendrites say to this context `[U]`; its gradient reaches `weight`."""
@@ -50,8 +53,7 @@ class WinningSegments:
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Adam) -> int:
         """Let a stronger loser take over; call it after each step. Returns how many did."""
-        units = torch.arange(len(self.winner))
-        self._activations[self.winner, units] = self.weight @ self._context
+        self._activations[self.winner, self._units] = self.weight @ self._context
         strongest = self._activations.abs().max(dim=0).indices
         changed = (strongest != self.winner).nonzero().squeeze(1)
         if len(changed):
@@ -61,8 +63,45 @@ class WinningSegments:
     @torch.no_grad()
     def write_back(self) -> None:
         """Put the winners into the layer's weights; `weight` may be trained on afterwards."""
-        units = torch.arange(len(self.winner))
-        self._dendrites.weight[self.winner, units] = self.weight
+        self._dendrites.weight[self.winner, self._units] = self.weight
+
+    @torch.no_grad()
+    def move(self, context: Tensor, optimizer: torch.optim.Adam) -> int:
+        """The context itself becomes another, `[C]`; returns how many winners changed."""
+        self.write_back()
+        self._context = context
+        self._activations = self._dendrites.activations(context)
+        return self.after_step(optimizer)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """For a checkpoint, next to the layer's own weights (`write_back` first) and the context."""
+        moments = list(self._former.values())
+        nothing = self.weight.detach()[:0]
+        return {
+            "winner": self.winner,
+            "activations": self._activations,
+            "former": torch.tensor(list(self._former), dtype=torch.int64).view(-1, 2),
+            "former_mean": torch.stack([mean for mean, _ in moments]) if moments else nothing,
+            "former_square": torch.stack([square for _, square in moments]) if moments else nothing,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore `state_dict()`; the layer's own weights have to be those of the same moment.
+
+        Raises:
+            KeyError: a tensor is missing.
+            RuntimeError, IndexError: one has another shape, or a segment is not there.
+        """
+        self._activations.copy_(state["activations"])
+        self.winner.copy_(state["winner"])
+        self.weight.copy_(self._rows(self.winner, self._units))
+        pairs = state["former"].tolist()
+        moments = zip(state["former_mean"], state["former_square"], strict=True)
+        self._former = {
+            (unit, segment): (mean.to(self.weight.device), square.to(self.weight.device))
+            for (unit, segment), (mean, square) in zip(pairs, moments, strict=True)
+        }
 
     def _rows(self, winner: Tensor, units: Tensor) -> Tensor:
         """Weights of one segment for each of some units `[n, C]`, a copy."""
@@ -75,7 +114,7 @@ class WinningSegments:
         state = optimizer.state[self.weight]
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         for unit, old, new in zip(units.tolist(), before.tolist(), after.tolist(), strict=True):
-            self._moments[unit, old] = mean[unit].clone(), square[unit].clone()
+            self._former[unit, old] = mean[unit].clone(), square[unit].clone()
             zeros = torch.zeros_like(mean[unit])
-            mean[unit], square[unit] = self._moments.pop((unit, new), (zeros, zeros))
+            mean[unit], square[unit] = self._former.pop((unit, new), (zeros, zeros))
         self.winner[units] = after

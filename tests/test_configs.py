@@ -22,7 +22,7 @@ from configs import (
     preset_names,
 )
 from configs.command_line import parse_train_command
-from configs.loading import read_yaml
+from configs.plain_yaml import read_yaml
 
 
 def test_the_presets_are_the_promised_ones() -> None:

@@ -26,6 +26,7 @@ from training import export
 from training.checkpoints.checksums import refuse_links, write_checksums
 from training.checkpoints.folder import find_checkpoint
 from training.checkpoints.resume import restore
+from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
 from training.run_state import RunState
 from training.streams import seed_streams, torch_generator
@@ -162,7 +163,12 @@ def test_metrics_that_are_not_those_of_the_checkpoint_are_refused(
         with pytest.raises(
             UsageError, match=r"metrics\.csv: missing, shorter .* or with other columns"
         ):
-            MetricsLog(tmp_path, state.plan.config, resume_at=(TINY_STEPS, size))
+            MetricsLog(
+                tmp_path,
+                COUNTER_COLUMNS,
+                metric_keys(state.plan.config),
+                resume_at=(TINY_STEPS, size),
+            )
         assert (path.read_bytes() if path.is_file() else b"") == before
 
     path = tmp_path / "metrics.csv"

@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train_mt10": {"configs", "machine", "envs", "agent", "training", "reporting"},
     "evaluate": {"configs", "machine", "envs", "agent", "training", "reporting"},
     "continual": {"configs", "dendrites"},
+    "permuted_mnist": {"configs", "machine", "dendrites", "continual", "training"},
+    "train_permuted_mnist": {"configs", "machine", "continual", "training", "permuted_mnist"},
     "examples": {"dendrites"},
 }
 """Room or script -> the rooms of ours that it may import; none may import a script."""

@@ -32,7 +32,7 @@ from agent.observations import relative
 from configs import load_config
 from tests.stress.small_run import differences
 from training.checkpoints.folder import find_checkpoint, load_part, load_state
-from training.metrics.keys import COUNTER_COLUMNS
+from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
 
 
@@ -173,10 +173,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
 
 def test_tensorboard_shows_all_of_a_run_though_the_clock_went_back(tmp_path: Path) -> None:
     """As on another machine; event files have the time in their names, and are read in that order."""
-    config = load_config("smoke")
+    keys = metric_keys(load_config("smoke"))
     size = 0
     for session, ahead_s in enumerate((7200, 3600, 0)):
-        log = MetricsLog(tmp_path, config, (5 * session, size) if session else None)
+        resume_at = (5 * session, size) if session else None
+        log = MetricsLog(tmp_path, COUNTER_COLUMNS, keys, resume_at)
         for step in range(5 * session, 5 * session + 8):  # three of them after its checkpoint
             log.write(dict.fromkeys(COUNTER_COLUMNS, step), {"eval/return": step})
             size = log.size if step == 5 * session + 4 else size

@@ -17,8 +17,16 @@ from conftest import ROOT, TINY
 pytestmark = pytest.mark.slow
 
 PACKAGES = (
-    *("agent", "configs", "continual", "dendrites", "dendrites.kernels"),
-    *("envs", "envs.simulator", "envs.workers", "machine", "reporting", "training"),
+    *("agent", "configs", "configs.permuted_mnist", "continual", "dendrites", "dendrites.kernels"),
+    *(
+        "envs",
+        "envs.simulator",
+        "envs.workers",
+        "machine",
+        "permuted_mnist",
+        "reporting",
+        "training",
+    ),
     *("training.checkpoints", "training.metrics"),
 )
 NOT_OURS = ("tests", "docs", "benchmarks", "examples", "pretrained", "runs", "build", "dist")

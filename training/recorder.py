@@ -13,6 +13,7 @@ from tqdm import tqdm
 from envs import EpisodeResults, MetaWorldVectorEnv
 from training.checkpoints.resume import save_best, save_newest
 from training.evaluation import evaluate, evaluation_metrics, format_evaluation
+from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
 from training.metrics.rows import training_metrics
 from training.run_state import RunState
@@ -46,7 +47,7 @@ class Recorder:
         self.folder, self.envs, self.seed, self.signals = folder, envs, seed, signals
         progress = self.progress
         written = (progress.next_row_env_steps, progress.metrics_bytes) if resumed else None
-        self.log = MetricsLog(folder, self.config, written)
+        self.log = MetricsLog(folder, COUNTER_COLUMNS, metric_keys(self.config), written)
         progress.metrics_bytes = self.log.size
         self.stopwatch = state.stopwatch
         self.stopwatch.start(progress.elapsed_hours)

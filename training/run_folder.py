@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from configs.errors import UsageError
-from configs.loading import dump_config
-from configs.schema import Config
 from training.checkpoints.checksums import flush, refuse_links
 from training.checkpoints.folder import (
     has_lost_its_checkpoint,
@@ -48,23 +46,45 @@ def create_run_folder(out: Path | None, config_name: str, seed: int) -> Path:
 
 
 @contextmanager
-def open_run(folder: Path, config: Config, resume: bool) -> Iterator[Path | None]:
+def open_run(folder: Path, command: str, resume: bool) -> Iterator[Path | None]:
     """Hold the folder of a run while it is written to; gives the checkpoint to go on from, if any.
+
+    Args:
+        folder: of the run.
+        command: the script that continues it, for messages.
+        resume: whether the run has been begun before.
 
     Raises:
         UsageError: it is in use, holds links, has lost its checkpoint, or can't be written; also in the
             place of an `OSError` inside the block: disk full, folder gone.
     """
-    with _explain_write_errors(folder), lock_run(folder):
+    with _explain_write_errors(folder, command), lock_run(folder):
         refuse_links(folder.resolve())
         checkpoint = newest_checkpoint(folder) if resume else None
         if resume and checkpoint is None:
             _begin_again(folder)
-        if checkpoint is not None:
-            _require_steps_left(checkpoint, config)
-        _write_config(folder, config)
         print(f"run folder: {folder}", flush=True)
         yield checkpoint
+
+
+def write_config(folder: Path, config_yaml: str) -> None:
+    """Write config.yaml, in a new run or when a resumed one has changed settings."""
+    draft = folder / ".config.yaml"
+    draft.write_text(config_yaml, encoding="utf-8")
+    flush(draft)
+    draft.replace(folder / "config.yaml")
+    flush(folder)
+
+
+def require_steps_left(checkpoint: Path, total_env_steps: int) -> None:
+    """Raise `UsageError` for a new end that the run has passed already."""
+    state = load_state(checkpoint)
+    done = parse_progress(state["progress"], f"{checkpoint}/state.json").env_steps
+    if total_env_steps < done and total_env_steps != state["config"].get("total_env_steps"):
+        raise UsageError(
+            f"--total-env-steps {total_env_steps}: the run has made {done} steps already; give more, or "
+            "leave it out"
+        )
 
 
 def _begin_again(folder: Path) -> None:
@@ -81,27 +101,8 @@ def _begin_again(folder: Path) -> None:
     print(f"{folder}: no checkpoint yet, so from its beginning")
 
 
-def _require_steps_left(checkpoint: Path, config: Config) -> None:
-    """Raise `UsageError` for a new end that the run has passed already."""
-    state, total = load_state(checkpoint), config.total_env_steps
-    done = parse_progress(state["progress"], f"{checkpoint}/state.json").env_steps
-    if total < done and total != state["config"].get("total_env_steps"):
-        raise UsageError(
-            f"--total-env-steps {total}: the run has made {done} steps already; give more, or leave it out"
-        )
-
-
-def _write_config(folder: Path, config: Config) -> None:
-    """Write config.yaml, in a new run or when a resumed one has changed settings."""
-    draft = folder / ".config.yaml"
-    draft.write_text(dump_config(config), encoding="utf-8")
-    flush(draft)
-    draft.replace(folder / "config.yaml")
-    flush(folder)
-
-
 @contextmanager
-def _explain_write_errors(folder: Path) -> Iterator[None]:
+def _explain_write_errors(folder: Path, command: str) -> Iterator[None]:
     """Turn an `OSError` (disk full, folder gone or read-only) into a `UsageError`: how to go on."""
     print_exception = threading.excepthook
     # TensorBoard writes in a thread, and raises in ours what goes wrong there.
@@ -113,7 +114,7 @@ def _explain_write_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder}: {error.strerror or error}; checkpoints that were complete "
-            f"are untouched; fix this, then: python train_mt10.py --resume {folder}"
+            f"are untouched; fix this, then: python {command} --resume {folder}"
         ) from error
     finally:
         threading.excepthook = print_exception

@@ -6,7 +6,10 @@ import numpy as np
 from numpy.random import SeedSequence
 from torch import Generator, device
 
-STREAMS = ("weights", "environments", "exploration", "learning", "evaluation")
+STREAMS = (
+    *("weights", "environments", "exploration", "learning", "evaluation"),
+    *("permutations", "order", "contexts"),  # of permuted images
+)
 """Order is part of the format: append only, or old seeds change meaning."""
 
 

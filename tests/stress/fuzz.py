@@ -37,10 +37,11 @@ from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.policy import load_policy
 from training.checkpoints.resume import restore
 from training.forecast import describe, require_memory
+from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
 from training.progress import Progress, parse_progress
 from training.recorder import Recorder
-from training.run_folder import open_run
+from training.run_folder import open_run, require_steps_left
 from training.run_state import RunState
 from training.stop_signals import StopSignals
 from training.streams import seed_streams, torch_generator
@@ -186,11 +187,13 @@ def fuzz_folders(run: Path, folder: Path, count: int, seed: int) -> Outcomes:
 
     def resume(copy: Path) -> None:
         config = parse_train_command(["--resume", str(copy)]).settings
-        with open_run(copy, config, resume=True) as checkpoint:
+        with open_run(copy, "train_mt10.py", resume=True) as checkpoint:
             progress = Progress()
             if checkpoint is not None:
+                require_steps_left(checkpoint, config.total_env_steps)
                 progress = parse_progress(load_state(checkpoint)["progress"], str(checkpoint))
-            MetricsLog(copy, config, (progress.next_row_env_steps, progress.metrics_bytes)).close()
+            written = progress.next_row_env_steps, progress.metrics_bytes
+            MetricsLog(copy, COUNTER_COLUMNS, metric_keys(config), written).close()
 
     def evaluate(copy: Path) -> None:
         _act(copy)

@@ -6,15 +6,17 @@ import csv
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch.utils.tensorboard import SummaryWriter
 
 from configs.errors import UsageError
-from configs.schema import Config
-from training.metrics.keys import COUNTER_COLUMNS, metric_keys
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EVENTS = "events.out.tfevents."
 
@@ -24,18 +26,23 @@ class MetricsLog:
 
     Args:
         folder: the run folder; `metrics.csv` and `tensorboard/` are in it.
-        config: decides the columns.
-        resume_at: of the checkpoint: environment steps from which on no row was written yet, and
-            bytes of metrics.csv; `None` for a new run.
+        counters: columns that say when a row was written; the first is TensorBoard's step.
+        keys: columns of metrics.
+        resume_at: of the checkpoint: the first counter from which on no row was written yet, and bytes
+            of metrics.csv; `None` for a new run.
 
     Raises:
         UsageError: metrics.csv is missing, shorter than it was at the checkpoint, or has other columns.
     """
 
     def __init__(
-        self, folder: Path, config: Config, resume_at: tuple[int, int] | None = None
+        self,
+        folder: Path,
+        counters: Sequence[str],
+        keys: Sequence[str],
+        resume_at: tuple[int, int] | None = None,
     ) -> None:
-        self._columns = [*COUNTER_COLUMNS, *metric_keys(config)]
+        self._counters, self._columns = tuple(counters), [*counters, *keys]
         self._path = folder / "metrics.csv"
         purge_step = 0  # TensorBoard hides earlier events from this step on
         if resume_at is None:
@@ -67,13 +74,13 @@ class MetricsLog:
 
         Raises:
             OSError: disk full, folder gone or read-only.
-            KeyError: a key that `training/metrics/keys.py` does not declare.
+            KeyError: a key that is no column.
         """
         unknown = set(values) - set(self._columns)
         if unknown:
             raise KeyError(f"undeclared metrics: {sorted(unknown)}")
         line = io.StringIO()
-        row = {**{name: counters[name] for name in COUNTER_COLUMNS}, **values}
+        row = {**{name: counters[name] for name in self._counters}, **values}
         csv.DictWriter(line, self._columns, restval="", lineterminator="\n").writerow(row)
         with self._path.open("r+", encoding="utf-8") as file:  # never a new one without a header
             file.seek(self.size)
@@ -82,7 +89,12 @@ class MetricsLog:
             os.fsync(file.fileno())  # a checkpoint counts on these bytes
             self.size = file.tell()
         for key, value in values.items():
-            self._tensorboard.add_scalar(key, value, counters["env_steps"])
+            self._tensorboard.add_scalar(key, value, counters[self._counters[0]])
+        self._tensorboard.flush()
+
+    def image(self, key: str, figure: Figure, step: int) -> None:
+        """Add a picture to TensorBoard; the figure is closed."""
+        self._tensorboard.add_figure(key, figure, step)
         self._tensorboard.flush()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""MNIST from a folder of idx files.
+"""The images: MNIST from a folder of idx files, and scikit-learn's small digits.
 
 The idx format is that of Yann LeCun's MNIST page: two zero bytes, the type of a number (8: unsigned
 byte), the number of dimensions, their sizes as big-endian 32-bit integers, and then the numbers.
@@ -35,7 +35,7 @@ class Images:
     """A data set in memory, scaled to mean 0 and spread 1 over all training pixels.
 
     Attributes:
-        name: of the data, for reports.
+        name: of the data, for reports: results on other data are never comparable.
         train, test: `[n, pixels]` float32.
         train_labels, test_labels: `[n]` int64.
     """
@@ -56,7 +56,30 @@ def mnist(folder: Path) -> Images:
     arrays = [_read(folder, name) for name in MNIST_MD5]
     images = [torch.from_numpy(array).flatten(1).float().div_(255) for array in arrays[::2]]
     labels = [torch.from_numpy(array).long() for array in arrays[1::2]]
-    return _scaled("MNIST", images[0], labels[0], images[1], labels[1])
+    return _scaled("MNIST, 28 x 28", images[0], labels[0], images[1], labels[1])
+
+
+def digits() -> Images:
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; the last fifth, by other writers, is the test set."""
+    from sklearn.datasets import load_digits  # takes a second
+
+    data, labels = load_digits(return_X_y=True)
+    images, classes = torch.from_numpy(data).float(), torch.from_numpy(labels).long()
+    last = len(images) - len(images) // 5
+    parts = images[:last], classes[:last], images[last:], classes[last:]
+    return _scaled("digits of scikit-learn, 8 x 8", *parts)
+
+
+def held_back(images: Images) -> Images:
+    """A sixth of the training images in the place of the test images, which are then not looked at."""
+    kept = len(images.train) - len(images.train) // 6
+    return Images(
+        f"{images.name}, validation",
+        images.train[:kept],
+        images.train_labels[:kept],
+        images.train[kept:],
+        images.train_labels[kept:],
+    )
 
 
 def _scaled(
@@ -71,12 +94,22 @@ def _read(folder: Path, name: str) -> NDArray[np.uint8]:
     path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
     if path is None:
         raise UsageError(
-            f"{folder}: no {name} or {name}.gz there; give the folder with MNIST's files"
+            f"{folder}: no {name} or {name}.gz there; give the folder with MNIST's files "
+            "(--data.folder)"
         )
+    return parse_idx(checked_bytes(path, name))
+
+
+def checked_bytes(path: Path, name: str) -> bytes:
+    """What is in a file, unpacked, if it is the file of MNIST with this name.
+
+    Raises:
+        UsageError: it can't be read, or is another one.
+    """
     data = _bytes(path)
     if hashlib.md5(data, usedforsecurity=False).hexdigest() != MNIST_MD5[name]:
         raise UsageError(f"{path}: {_what_is_wrong(data)}; get the file again")
-    return parse_idx(data)
+    return data
 
 
 def _bytes(path: Path) -> bytes:

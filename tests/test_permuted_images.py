@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 
 from configs.errors import UsageError
-from continual.images import MNIST_MD5, mnist, parse_idx
-from continual.permuted import permutations
+from permuted_mnist.download import downloaded_mnist
+from permuted_mnist.images import MNIST_MD5, digits, held_back, mnist, parse_idx
+from permuted_mnist.tasks import permutations
 
 
 def idx(array: np.ndarray, kind: int = 8) -> bytes:
@@ -87,3 +93,61 @@ def test_every_task_shows_every_pixel_once_and_the_first_in_order() -> None:
     assert torch.equal(shown.sort(dim=1).values, torch.arange(64).expand(5, 64))
     assert len(shown.unique(dim=0)) == 5
     assert torch.equal(shown, permutations(5, 64, torch.Generator().manual_seed(3)))
+
+
+def test_digits_come_with_scikit_learn_and_are_scaled_by_the_training_images() -> None:
+    images = digits()
+    assert images.train.shape == (1438, 64)
+    assert images.test.shape == (359, 64)
+    assert abs(images.train.mean()) < 1e-5
+    assert abs(images.train.std(correction=0) - 1) < 1e-5
+    assert sorted(images.test_labels.unique().tolist()) == list(range(10))
+
+
+def test_a_validation_split_never_touches_the_test_images() -> None:
+    images = digits()
+    split = held_back(images)
+    assert torch.equal(torch.cat([split.train, split.test]), images.train)
+    assert torch.equal(torch.cat([split.train_labels, split.test_labels]), images.train_labels)
+    assert len(split.test) == len(images.train) // 6
+    assert "validation" in split.name
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address at which a real server shows it."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_what_a_mirror_sends_is_kept_only_if_it_is_mnist(
+    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = mirror
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=r"can't be downloaded .*404.*--data\.folder"):
+        downloaded_mnist([address])
+    name = next(iter(MNIST_MD5))
+    (folder / f"{name}.gz").write_bytes(gzip.compress(idx(IMAGES)))
+    with pytest.raises(UsageError, match=r"not the file of MNIST .*--data\.folder"):
+        downloaded_mnist([address])
+    assert list((tmp_path / "cache/active-dendrites/mnist").iterdir()) == []
+
+
+def test_files_of_a_mirror_are_fetched_once(
+    mirror: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = mirror
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in MNIST_MD5:  # the sums are those of other files: MNIST itself is not at hand
+        data = idx(IMAGES) + name.encode()
+        monkeypatch.setitem(MNIST_MD5, name, hashlib.md5(data).hexdigest())
+        (folder / f"{name}.gz").write_bytes(gzip.compress(data))
+    kept = downloaded_mnist(["http://127.0.0.1:9/", address])  # nobody answers at the first
+    assert sorted(path.name for path in kept.iterdir()) == sorted(f"{n}.gz" for n in MNIST_MD5)
+    assert downloaded_mnist([]) == kept

@@ -1,0 +1,145 @@
+"""Every setting of train_permuted_mnist.py, with its default: the preset `digits`.
+
+Only what `machine` and `recording` hold may be another in a resumed run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import ConfigDict
+
+from configs.protection import ProtectionConfig
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Count = Annotated[int, Ge(1), Le(10**9)]
+Units = Annotated[int, Ge(1), Le(65_536)]
+Fraction = Annotated[float, Gt(0), Le(1)]
+Rate = Annotated[float, Gt(0), Le(1e6)]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The images, and how many tasks are made of them."""
+
+    __pydantic_config__ = _STRICT
+
+    name: Literal["digits", "mnist"] = "digits"
+    """digits: 1,797 of 8 x 8 pixels, which come with scikit-learn; mnist: 70,000 of 28 x 28."""
+    folder: str = "download"
+    """mnist: folder with its four idx files, packed or not; download: fetched once, and kept."""
+    num_tasks: Annotated[int, Ge(1), Le(1_000)] = 10
+    """Tasks, one after the other: each shows the images with its own shuffling of the pixels."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """validation: a sixth of the training images is held back, and results are on it, for choosing
+    settings; the test images are then not looked at."""
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """What the network is told of the task, and where this comes from."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["prototype", "clustering", "one_hot"] = "prototype"
+    """prototype: told where a task begins while learning, nothing at test; clustering: told nothing at
+    all; one_hot: told the task, always."""
+    cluster_pixels: Annotated[int, Ge(1), Le(4_096)] = 256
+    """clustering: random pixels that are compared."""
+    cluster_exemplars: Annotated[int, Ge(2), Le(65_536)] = 256
+    """clustering: images that a cluster keeps, at most."""
+    cluster_p_value: Annotated[float, Gt(0), Lt(1)] = 1e-9
+    """clustering: a batch that is less likely than this to be of any cluster opens a new one."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Hidden layers and a linear head of ten classes, the same for all tasks."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["dendritic", "plain", "xdg"] = "dendritic"
+    """dendritic: the context gates the units; plain: no gates; xdg: each task has its own random units,
+    the others are off (Masse et al. 2018)."""
+    hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (512, 512)
+    """Units in each hidden layer."""
+    activation: Literal["relu", "k_winners"] = "k_winners"
+    """Hidden activation; k_winners keeps the largest units and has no ReLU."""
+    winners_density: Fraction = 0.05
+    """Fraction of units that k-winners keeps."""
+    weight_density: Fraction = 0.5
+    """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
+    num_segments: Annotated[int, Ge(1), Le(1_000)] = 10
+    """dendritic: segments per unit."""
+    context_density: Fraction = 0.1
+    """dendritic: context density that the segments' initialisation assumes; less is larger weights."""
+    gated_off: Annotated[float, Ge(0), Lt(1)] = 0.8
+    """xdg: fraction of the units that are off in a task."""
+
+
+@dataclass(frozen=True)
+class LearningConfig:
+    """Adam on the cross-entropy of one task after the other."""
+
+    __pydantic_config__ = _STRICT
+
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 3
+    """Passes over each task's training images."""
+    batch_size: Annotated[int, Ge(2), Le(10**6)] = 256
+    """Images per gradient step; what is left at the end of a pass is left out."""
+    lr: Rate = 5e-4
+    """Learning rate."""
+    final_lr_fraction: Fraction = 1.0
+    """Within each task the learning rate falls linearly to this fraction."""
+    epsilon: Rate = 1e-8
+    """Adam's: weights whose gradients are much smaller than this hardly move."""
+    reset_optimizer: bool = True
+    """Forget Adam's moments where a task begins (clustering: where another cluster is met)."""
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """How often a run writes down what it does."""
+
+    __pydantic_config__ = _STRICT
+
+    log_interval_gradient_steps: Count = 100
+    """A row of metrics every so many gradient steps."""
+    checkpoint_interval_gradient_steps: Count = 5_000
+    """A checkpoint every so many gradient steps."""
+    evaluation_interval_tasks: Count = 1
+    """Evaluate every so many tasks, and after the last; R has no other rows."""
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """Where and how a run is computed. Nothing here changes what is learned, apart from rounding."""
+
+    __pydantic_config__ = _STRICT
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: Annotated[int, Ge(1), Le(1_000)] | Literal["auto"] = "auto"
+    """CPU threads; auto is all cores."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the hidden layers' products; auto is bfloat16 where it is fast."""
+
+
+@dataclass(frozen=True)
+class PermutedConfig:
+    """One run of tasks that show the same images with shuffled pixels."""
+
+    __pydantic_config__ = _STRICT
+
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Seed of everything random: permutations, weights, order of the images."""
+    data: DataConfig = field(default_factory=DataConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
+    protection: ProtectionConfig = field(default_factory=ProtectionConfig)
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)

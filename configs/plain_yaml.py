@@ -1,0 +1,44 @@
+"""YAML files of plain data: no aliases, no depth, no size out of proportion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import UsageError
+
+_MAX_CONFIG_BYTES = 100_000
+_MAX_DEPTH = 20
+_OF_YAML_TAGS = (
+    AttributeError,
+    TypeError,
+    OverflowError,
+)  # what PyYAML raises on `!!int ""` and such
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain data in a YAML file; `UsageError` if it can't be read or parsed."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise UsageError(f"{path}: not a file of at most {_MAX_CONFIG_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+        _require_plain_yaml(text)
+        return yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: can't be read ({error})") from error
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, *_OF_YAML_TAGS) as error:
+        raise UsageError(f"{path}: not valid YAML ({error})") from error
+
+
+def _require_plain_yaml(text: str) -> None:
+    """Raise `ValueError` for what takes time or memory out of proportion, before it is built."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not read: they can multiply without end")
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")

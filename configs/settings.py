@@ -1,0 +1,163 @@
+"""Settings of one kind of run, to and from YAML: presets, files, validation with one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from configs.errors import UsageError, did_you_mean
+from configs.plain_yaml import read_yaml
+from configs.renamed import new_name
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Settings(Generic[ConfigT]):
+    """One kind of run: what can be set, the presets, and the rules.
+
+    Attributes:
+        schema: dataclass of dataclasses, each with a default for everything.
+        presets: folder of `NAME.yaml`.
+        rules: what is wrong with a config whose single values are all right, `key: problem, fix`.
+        may_change: dotted names, or beginnings of them, of the settings that a resumed run may change.
+    """
+
+    schema: type[ConfigT]
+    presets: Path
+    rules: Callable[[ConfigT], Iterator[str]]
+    may_change: tuple[str, ...]
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[ConfigT]:
+        return TypeAdapter(self.schema)
+
+    def preset_names(self) -> list[str]:
+        """Names that `--config` accepts apart from a path."""
+        return sorted(path.stem for path in self.presets.glob("*.yaml"))
+
+    def load(self, name_or_path: str) -> ConfigT:
+        """The validated config of a preset or of a YAML file.
+
+        Raises:
+            UsageError: no such preset or file, not YAML, an unknown key, a wrong value.
+        """
+        path = self.presets / f"{name_or_path}.yaml"
+        if name_or_path not in self.preset_names():
+            path = Path(name_or_path)
+            if not path.is_file():
+                hint = did_you_mean(name_or_path, self.preset_names())
+                raise UsageError(f"--config {name_or_path}: neither a preset nor a file{hint}")
+        return self.parse(read_yaml(path), source=str(path))
+
+    def parse(self, data: Any, source: str) -> ConfigT:
+        """Validate plain data against the schema. `source` names the file or flag in errors.
+
+        Raises:
+            UsageError: unknown key (with a did-you-mean), wrong type, value out of range.
+        """
+        try:
+            config = self._adapter.validate_python({} if data is None else data)
+        except ValidationError as error:
+            raise UsageError(f"{source}: {_first_problem(error, self.schema)}") from error
+        for problem in self.rules(config):
+            raise UsageError(f"{source}: {problem}")
+        return config
+
+    def parse_recorded(self, data: Any, source: str) -> ConfigT:
+        """The config that a run has written: `parse`, and every setting must be there.
+
+        A setting that a later version added would otherwise take that version's default in silence.
+
+        Raises:
+            UsageError: as `parse`, or another version's settings.
+        """
+        for problem in _other_keys(data, _as_dict(self.schema())):
+            raise UsageError(
+                f"{source}: {problem}; it was made by another version of this project, which can "
+                "still read it"
+            )
+        return self.parse(data, source)
+
+    def dump(self, config: ConfigT) -> str:
+        """The whole config as YAML; `parse` of it gives an equal config."""
+        plain = self._adapter.dump_python(config, mode="json")
+        return yaml.safe_dump(plain, sort_keys=False)
+
+    def fixed_changes(self, old: ConfigT, new: ConfigT) -> list[str]:
+        """Dotted names of the settings in which two configs differ, and that a run can't change."""
+        mine, theirs = dict(_flatten(_as_dict(new))), dict(_flatten(_as_dict(old)))
+        return sorted(
+            key
+            for key, value in theirs.items()
+            if value != mine[key] and not key.startswith(self.may_change)
+        )
+
+
+def _as_dict(config: Any) -> dict[str, Any]:
+    return asdict(config)
+
+
+def _other_keys(recorded: Any, known: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The settings that are in one of two nested dicts only, in words."""
+    given = recorded if isinstance(recorded, dict) else {}
+    for key in known:
+        if key not in given:
+            yield f"'{prefix}{key}' is missing"
+    for key, value in given.items():
+        if key not in known:
+            yield f"'{prefix}{key!s:.80}' is unknown"
+        elif isinstance(known[key], dict):
+            yield from _other_keys(value, known[key], f"{prefix}{key}.")
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves += _flatten(value, f"{prefix}{key}.")
+        else:
+            leaves.append((f"{prefix}{key}", value))
+    return leaves
+
+
+def _first_problem(error: ValidationError, schema: Any) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = _known_keys(problem["loc"], schema, problem["type"] == "unexpected_keyword_argument")
+    key = ".".join(location) or "the file"
+    if problem["type"] == "unexpected_keyword_argument":
+        hint = new_name(key) or did_you_mean(location[-1], _keys_at(schema, location[:-1]))
+        return f"unknown key '{key}'{hint}"
+    return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
+
+
+def _short(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
+
+
+def _known_keys(location: tuple[str | int, ...], schema: Any, keep_last: bool) -> list[str]:
+    """The parts of pydantic's location that are keys of ours; it names union members, too."""
+    keys: list[str] = []
+    for index, part in enumerate(location):
+        last = keep_last and index == len(location) - 1
+        if last or isinstance(part, int) or part in _keys_at(schema, keys):
+            keys.append(str(part))
+    return keys
+
+
+def _keys_at(schema: Any, location: list[str]) -> list[str]:
+    cls = schema
+    for name in location:
+        if not is_dataclass(cls):
+            return []
+        cls = get_type_hints(cls).get(name)
+    return [f.name for f in fields(cls)] if is_dataclass(cls) else []

@@ -1,0 +1,1 @@
+"""Permuted images, one task after the other: data, network, learner, report."""

@@ -1,0 +1,74 @@
+"""The report of a run: report.json, report.md, matrix.csv, matrix.png."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from continual.matrix_files import write_matrix
+from continual.metrics import measures
+from machine.cores import processor_name
+from permuted_mnist.run_state import RunState
+from permuted_mnist.tasks import SCENARIO
+from training.checkpoints.folder import package_versions
+
+SCHEMA_VERSION = 1
+
+
+def make_report(run: RunState) -> dict[str, Any]:
+    """What report.json holds; docs/continual.md has the meanings. For a run that is finished."""
+    matrix, config = run.matrix.numpy(), run.config
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "data": run.tasks.images.name,
+        "scenario": SCENARIO,
+        "told": run.contexts.told,
+        "seed": config.seed,
+        **measures(matrix, run.untrained.numpy()),
+        "matrix": _plain(matrix),
+        "untrained": _plain(run.untrained.numpy()),
+        "contexts": len(run.contexts.table),
+        "test_images_per_task": len(run.tasks.images.test),
+        "gradient_steps": run.progress.gradient_steps,
+        "hours": run.progress.elapsed_hours,
+        "processor": processor_name(),
+        "precision": str(run.precision).removeprefix("torch."),
+        "versions": package_versions(),
+    }
+
+
+def write_report(report: dict[str, Any], run: RunState, folder: Path) -> None:
+    """Write report.json, report.md, matrix.csv and matrix.png into the run's folder."""
+    document = json.dumps(report, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(document + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(format_report(report) + "\n", encoding="utf-8")
+    names = [f"task {task}" for task in range(run.tasks.num_tasks)]
+    write_matrix(folder, run.matrix.numpy(), names)
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """A Markdown table for the console and report.md."""
+    names = {
+        "acc": "accuracy, mean over all tasks at the end",
+        "bwt": "backward transfer",
+        "forgetting": "forgetting",
+        "min_acc": "lowest accuracy since each task was learned",
+        "fwt": "forward transfer",
+    }
+    rows = [[text, f"{report[key]:.1%}"] for key, text in names.items() if key in report]
+    rows += [
+        ["tasks", str(len(report["matrix"]))],
+        ["data", report["data"]],
+        ["told", report["told"]],
+        ["contexts known", str(report["contexts"])],
+    ]
+    return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True)
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    """Nested lists, with None where nothing was measured."""
+    return json.loads(json.dumps(values.tolist()).replace("NaN", "null"))

@@ -1,0 +1,145 @@
+"""The network and the learner of permuted images, against loops and against training all segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from configs.permuted_mnist import PermutedConfig
+from configs.permuted_mnist.schema import NetworkConfig
+from configs.protection import ProtectionConfig
+from permuted_mnist.learner import Learner
+from permuted_mnist.network import PermutedNetwork
+
+PIXELS, CONTEXT = 12, 12
+SMALL = replace(
+    PermutedConfig(), network=NetworkConfig(hidden=(20, 16), winners_density=0.25, num_segments=3)
+)
+
+
+def network(config: NetworkConfig, context_size: int = CONTEXT) -> PermutedNetwork:
+    return PermutedNetwork(
+        config,
+        pixels=PIXELS,
+        context_size=context_size,
+        product_dtype=None,
+        generator=Generator().manual_seed(1),
+    )
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=Generator().manual_seed(seed))
+
+
+def naive_logits(net: PermutedNetwork, image: Tensor, context: Tensor) -> Tensor:
+    """One image, one unit at a time."""
+    x = image
+    for layer in net.layers:
+        sums = layer.linear.weight @ x + layer.linear.bias
+        for unit in range(len(sums)):
+            activations = layer.dendrites.weight[:, unit] @ context
+            sums[unit] *= torch.sigmoid(activations[activations.abs().argmax()])
+        winners = sums.argsort(descending=True)[: layer.activation.count]
+        x = torch.zeros_like(sums).index_copy(0, winners, sums[winners])
+    return net.head.weight @ x + net.head.bias
+
+
+def test_logits_equal_a_loop_over_units() -> None:
+    net = network(SMALL.network)
+    images, contexts = draw(5, PIXELS), draw(5, CONTEXT, seed=2)
+    with torch.no_grad():
+        logits = net(images, net.gates(contexts))
+        for image, context, row in zip(images, contexts, logits, strict=True):
+            torch.testing.assert_close(row, naive_logits(net, image, context))
+
+
+def test_weights_keep_their_density_while_they_learn() -> None:
+    net = network(SMALL.network)
+    learner = Learner(net, SMALL)
+    learner.enter(draw(CONTEXT))
+    for step in range(5):
+        learner.update(draw(8, PIXELS, seed=step), torch.arange(8), progress=0.0)
+    for layer in net.layers:
+        assert ((layer.linear.weight != 0).sum(dim=1) == layer.linear.in_features // 2).all()
+
+
+def test_xdg_gives_each_task_its_own_units_and_trains_no_other() -> None:
+    config = replace(SMALL, network=replace(SMALL.network, kind="xdg", activation="relu"))
+    net = network(config.network, context_size=3)
+    for table, units in zip(net.open_units, (20, 16), strict=True):
+        assert (table.sum(dim=1) == units - round(0.8 * units)).all()
+    assert len({tuple(row) for row in net.open_units[0].tolist()}) == 3
+    learner = Learner(net, config)
+    before = net.layers[0].linear.bias.detach().clone()
+    learner.enter(torch.eye(3)[1])
+    learner.update(draw(8, PIXELS), torch.arange(8), progress=0.0)
+    moved = net.layers[0].linear.bias.detach() != before
+    assert not moved[net.open_units[0][1] == 0].any()
+    assert moved.any()
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3])
+def test_the_learner_equals_training_all_segments_where_none_hands_over(strength: float) -> None:
+    """Plain SGD-like Adam on everything, with the layers' own gates and the penalty in the loss."""
+    config = replace(SMALL, protection=ProtectionConfig(strength=strength))
+    net, dense = network(config.network), network(config.network)
+    learner = Learner(net, config)
+    optimizer = torch.optim.Adam(dense.parameters(), lr=config.learning.lr)
+    context, labels = draw(CONTEXT, seed=9), torch.arange(8) % 10
+    learner.enter(context)
+    for step in range(6):
+        images = draw(8, PIXELS, seed=step)
+        told = learner.update(images, labels, progress=0.0)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(dense(images, dense.gates(context)), labels)
+        loss.backward()
+        optimizer.step()
+        assert told["segments/winners_changed"] == 0
+        torch.testing.assert_close(told["losses/cross_entropy"], loss.detach())
+    learner.write_back()
+    for (name, own), other in zip(net.named_parameters(), dense.parameters(), strict=True):
+        torch.testing.assert_close(own, other, msg=name)
+
+
+def test_protection_holds_weights_that_mattered_for_the_task_before() -> None:
+    def distance(strength: float) -> float:
+        config = replace(SMALL, protection=ProtectionConfig(strength=strength))
+        net = network(config.network)
+        learner = Learner(net, config)
+        learner.enter(draw(CONTEXT))
+        for step in range(30):
+            learner.update(draw(16, PIXELS, seed=step), torch.arange(16) % 10, progress=0.0)
+        held = [parameter.detach().clone() for parameter in net.feed_forward()]
+        learner.enter(draw(CONTEXT, seed=1))
+        for step in range(30):
+            learner.update(draw(16, PIXELS, seed=step), torch.arange(16).flip(0) % 10, progress=0.0)
+        pairs = zip(net.feed_forward(), held, strict=True)
+        return sum((now - then).square().sum().item() for now, then in pairs)
+
+    assert distance(1000.0) < 0.5 * distance(0.0)
+
+
+def test_the_learning_rate_falls_within_a_task() -> None:
+    config = replace(SMALL, learning=replace(SMALL.learning, lr=0.1, final_lr_fraction=0.2))
+    learner = Learner(network(config.network), config)
+    learner.enter(draw(CONTEXT))
+    rates = []
+    for progress in (0.0, 0.5, 0.75):
+        learner.update(draw(8, PIXELS), torch.arange(8), progress)
+        rates.append(learner.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.06, 0.04])
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_moments_are_forgotten_at_a_boundary_if_so_set(reset: bool) -> None:
+    config = replace(SMALL, learning=replace(SMALL.learning, reset_optimizer=reset))
+    net = network(config.network)
+    learner = Learner(net, config)
+    learner.enter(draw(CONTEXT))
+    learner.update(draw(8, PIXELS), torch.arange(8), progress=0.0)
+    learner.enter(draw(CONTEXT, seed=1))
+    assert all((one not in learner.optimizer.state) is reset for one in net.feed_forward())
