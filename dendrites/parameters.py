@@ -13,5 +13,5 @@ def nonzero_parameters(module: nn.Module) -> int:
     total = sum(parameter.numel() for parameter in module.parameters())
     for part in module.modules():
         if isinstance(part, SparseLinear | DendriticSegments) and part.mask is not None:
-            total -= int((~part.mask).sum())
+            total -= int((part.mask == 0).sum())
     return total

@@ -130,7 +130,7 @@ def test_one_generator_gives_the_weights_in_a_fixed_order():
     expected = {
         "linear.weight": weight,
         "linear.bias": uniform(UNITS, fan_in=INPUTS),
-        "linear.mask": mask(UNITS, INPUTS, ones=3),
+        "linear.mask": mask(UNITS, INPUTS, ones=3).float(),
         "norm.weight": torch.ones(UNITS),
         "norm.bias": torch.zeros(UNITS),
         "dendrites.weight": uniform(4, UNITS, CONTEXT, fan_in=0.2 * 0.6 * CONTEXT),

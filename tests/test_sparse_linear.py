@@ -77,8 +77,8 @@ def test_masked_weights_stay_zero_through_adamw_with_weight_decay(stack):
         layer(x).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    assert torch.equal(layer.weight != 0, layer.mask)
-    assert (layer.weight != before)[layer.mask].all()
+    assert torch.equal(layer.weight != 0, layer.mask.bool())
+    assert (layer.weight != before)[layer.mask.bool()].all()
 
 
 def test_masked_weights_never_act_and_get_no_gradient():
@@ -88,7 +88,7 @@ def test_masked_weights_never_act_and_get_no_gradient():
     out = layer(torch.ones(1, 12))
     assert out.tolist() == [[6.0] * 7]
     (gradient,) = torch.autograd.grad(out.sum(), [layer.weight])
-    assert torch.equal(gradient, layer.mask.float())
+    assert torch.equal(gradient, layer.mask)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_weights_start_uniform_between_the_published_bounds(
     layer = make_linear(
         in_features, 400, weight_density=weight_density, input_density=input_density
     )
-    drawn = layer.weight.detach()[layer.mask]
+    drawn = layer.weight.detach()[layer.mask.bool()]
     exact = 1 / math.sqrt(input_density * weight_density * in_features)
     assert exact == pytest.approx(bound, abs=5e-5)
     assert 0.99 * exact < drawn.max().item() <= exact * (1 + 1e-5)
