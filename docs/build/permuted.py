@@ -1,0 +1,135 @@
+"""Tables and figures of permuted images: docs/results/permuted/METHOD-seedN.json, a run's report.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from docs.build.markdown import table
+from docs.build.runs import RESULTS
+from reporting.statistics import mean_interval
+
+FOLDER = RESULTS / "permuted"
+PUBLISHED: dict[str, dict[str, float | None]] = {
+    "permuted_mnist_10": {
+        "": 0.946,
+        "_si": 0.972,
+        "_clustering": 0.943,
+        "_one_hot": None,
+        "_k_winners": 0.913,
+        "_relu": 0.829,
+        "_mlp": 0.820,
+        "_si_alone": 0.971,
+        "_xdg": 0.972,
+        "_si_xdg": 0.980,
+    },
+    "permuted_mnist_100": {"": 0.814, "_si": 0.916, "_mlp": 0.483},
+    "digits": {"": None, "_clustering": None, "_k_winners": None, "_relu": None, "_mlp": None},
+}
+"""Base -> ending of a method's name -> what Iyer et al. 2022 (arXiv 2201.00042) report."""
+NAMES = {
+    "": "dendrites, k-winners",
+    "_si": "dendrites, k-winners, SI",
+    "_clustering": "the same, contexts from clusters",
+    "_one_hot": "the same, contexts one-hot",
+    "_k_winners": "k-winners alone",
+    "_relu": "dendrites alone, ReLU",
+    "_mlp": "MLP, ReLU",
+    "_si_alone": "MLP, SI",
+    "_xdg": "XdG",
+    "_si_xdg": "XdG, SI",
+}
+
+Report = dict[str, Any]
+
+
+def read_reports(method: str, folder: Path = FOLDER) -> list[Report]:
+    """The reports of a method, by seed."""
+    reports = [json.loads(path.read_text("utf-8")) for path in folder.glob(f"{method}-seed*.json")]
+    return sorted(reports, key=lambda report: report["seed"])
+
+
+def permuted_tables(folder: Path = FOLDER) -> dict[str, str]:
+    """A table for each base, by the name in its marker."""
+    return {base: methods_table(base, folder) for base in PUBLISHED}
+
+
+def methods_table(base: str, folder: Path = FOLDER) -> str:
+    """Every method of a base that has runs: accuracy, forgetting, and the difference to the first."""
+    published = PUBLISHED[base]
+    first = {report["seed"]: report["acc"] for report in read_reports(base, folder)}
+    rows = []
+    for ending, theirs in published.items():
+        reports = read_reports(base + ending, folder)
+        if not reports:
+            continue
+        accuracy = np.array([report["acc"] for report in reports])
+        pairs = [
+            report["acc"] - first[report["seed"]] for report in reports if report["seed"] in first
+        ]
+        clusters = [report["contexts"] for report in reports]
+        rows.append(
+            (
+                NAMES[ending],
+                reports[0]["told"],
+                _percent(accuracy),
+                "" if not ending else _points(np.array(pairs)),
+                _percent(np.array([_own(report) for report in reports])),
+                _percent(np.array([report["forgetting"] for report in reports])),
+                ", ".join(map(str, clusters)) if ending == "_clustering" else "",
+                f"{min(report['hours'] for report in reports) * 60:.1f}",
+                f"{len(reports)}",
+                "" if theirs is None else f"{theirs:.1%}",
+            )
+        )
+    headers = ("method", "told", "accuracy", "difference", "when just learned", "forgetting")
+    return table((*headers, "clusters", "minutes", "n", "published"), rows)
+
+
+def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
+    """Mean accuracy on the tasks so far against their number: a line for each method."""
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for index, ending in enumerate(PUBLISHED[base]):
+        reports = read_reports(base + ending, folder)
+        if not reports:
+            continue
+        curves = np.array([_so_far(report) for report in reports])  # [n, T]
+        tasks = np.arange(1, curves.shape[1] + 1)
+        axes.plot(tasks, 100 * curves.mean(axis=0), color=f"C{index}", label=NAMES[ending])
+        low, high = curves.min(axis=0), curves.max(axis=0)
+        axes.fill_between(tasks, 100 * low, 100 * high, color=f"C{index}", alpha=0.2, linewidth=0)
+    axes.set(xlabel="tasks learned", ylabel="accuracy on all of them [%]")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(out, dpi=110)
+
+
+def _so_far(report: Report) -> NDArray[np.float64]:
+    """Mean accuracy on the first i + 1 tasks after task i: `[T]`."""
+    return np.array([np.mean(row[: index + 1]) for index, row in enumerate(report["matrix"])])
+
+
+def _own(report: Report) -> float:
+    return float(np.mean([row[index] for index, row in enumerate(report["matrix"])]))
+
+
+def _percent(values: NDArray[np.float64]) -> str:
+    """Mean, and its 95 % interval where there are several runs."""
+    if len(values) < 2:
+        return f"{values.mean():.1%}"
+    low, high = mean_interval(values)
+    return f"{values.mean():.1%} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _points(differences: NDArray[np.float64]) -> str:
+    """Mean difference of pairs by seed in points, with its 95 % interval."""
+    if len(differences) < 2:
+        return f"{100 * differences.mean():+.1f}" if len(differences) else ""
+    low, high = mean_interval(differences)
+    return f"{100 * differences.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
