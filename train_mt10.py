@@ -115,8 +115,10 @@ def learn(state: RunState, recorder: Recorder, signals: StopSignals) -> None:
 
 def play_and_learn(state: RunState) -> None:
     """A chunk of steps of the environments, and the gradient steps that are due by its end."""
-    agent, progress = state.agent, state.progress
-    agent.set_progress(progress.env_steps / state.plan.config.total_env_steps)
+    agent, phase, done = state.agent, state.phase, state.progress.env_steps
+    if done == phase.begins > 0:
+        agent.end_task()  # one task after the other: the one before is learned
+    agent.set_progress(phase.fraction(done))
     with state.collector.chunk() as playing:  # the simulators play with the actor as it is ...
         for batch, noise in state.batches.due(playing):  # ... meanwhile the gradient steps
             with state.stopwatch.section("learn"):

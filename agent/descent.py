@@ -8,6 +8,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from continual.synaptic_intelligence import SynapticIntelligence
+
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
@@ -22,10 +24,18 @@ class Descent:
         parameters: on their device and of their dtype already.
         lr: learning rate; the attribute may be changed.
         weight_decay: decoupled weight decay.
+        protection: holds some of the parameters, and watches their steps; `None` holds none.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float,
+        protection: SynapticIntelligence | None = None,
+    ) -> None:
         self.parameters: list[Tensor] = list(parameters)
+        self.protection = protection
         self.lr, self.weight_decay = lr, weight_decay
         first = self.parameters[0]
         size = sum(parameter.numel() for parameter in self.parameters)
@@ -35,6 +45,9 @@ class Descent:
         )
         vectors = self._gradient, self._mean, self._square
         self._views = [_views(vector, self.parameters) for vector in vectors]
+        if protection is not None:  # it adds to .grad, which is then the gradient of the step
+            for parameter, gradient in zip(self.parameters, self._views[0], strict=True):
+                parameter.grad = gradient
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor]) -> Tensor:
@@ -47,6 +60,9 @@ class Descent:
         torch._foreach_copy_(own, gradients)  # the kernel ignores strides
         finite = self._gradient.sum().isfinite().float()
         skipped = 1 - finite
+        if self.protection is not None:
+            self._gradient.masked_fill_(skipped.bool(), 0)  # a skipped step has gained nothing
+            self.protection.before_step()
         torch._fused_adamw_(
             self.parameters,
             own,
@@ -63,7 +79,21 @@ class Descent:
             maximize=False,
             found_inf=skipped,  # it then leaves everything as it is
         )
+        if self.protection is not None:
+            self.protection.after_step()
         return skipped
+
+    def end_task(self, forget_moments: bool) -> None:
+        """A task is learned and another begins: what the last one needs is held from here on.
+
+        Args:
+            forget_moments: begin anew with steps and moments as well.
+        """
+        if self.protection is not None:
+            self.protection.end_task()
+        if forget_moments:
+            for tensor in self.state_dict().values():
+                tensor.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a step changes apart from the parameters: steps so far, and both moments `[P]`."""

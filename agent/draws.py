@@ -26,7 +26,7 @@ def by_shares(counts: Tensor, batch_size: int, generator: Generator, shares: Ten
     """Groups of one task each, as many of a task as its share says on average: `[G, 1]`, `[G, b]`.
 
     There are two groups for each task, or one where `batch_size // T` is odd. Systematic sampling
-    keeps their numbers within one of `shares [T]`.
+    keeps their numbers within one of `shares [T]`. A task with the share 0 has none.
     """
     num_tasks, where = len(counts), generator.device
     per_task = batch_size // num_tasks
@@ -35,7 +35,8 @@ def by_shares(counts: Tensor, batch_size: int, generator: Generator, shares: Ten
     start = torch.rand((), generator=generator, device=where)
     points = (start + torch.arange(groups, device=where)) / groups  # [G] in [0, 1)
     task = torch.searchsorted(ends, points.to(ends.dtype), right=True)
-    task = task.clamp(max=num_tasks - 1).unsqueeze(1)  # rounding may pass the last end
+    last = int(shares.nonzero()[-1])
+    task = task.clamp(max=last).unsqueeze(1)  # rounding may pass the last end
     own = counts.to(where)[task]  # [G, 1]
     draw = torch.rand((groups, per_task * num_tasks // groups), generator=generator, device=where)
     return task, torch.minimum((draw.double() * own).long(), own - 1)

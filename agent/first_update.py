@@ -76,7 +76,7 @@ def blank_batch(plan: Plan) -> tuple[Batch, Tensor]:
     obs, action = torch.zeros(*shape, plan.obs_size), torch.zeros(*shape, plan.action_size)
     reward, no = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
     replay.add(obs, action, reward, obs, no, no)
-    shares = torch.ones(shape[0]) if config.env.least_task_share < 1 else None
+    shares = None if config.env.treats_all_alike else torch.ones(shape[0])
     batch = replay.sample(
         config.replay.sampling, config.replay.batch_size, Generator(plan.replay_device), shares
     ).to(plan.device)

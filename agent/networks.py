@@ -46,6 +46,14 @@ class _Network(nn.Module):
             generator=generator,
         )
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """What all tasks share: linear maps, norms and the head, without segments and task contexts."""
+        return [
+            parameter
+            for name, parameter in self.named_parameters()
+            if ".dendrites." not in name and name != "trunk.context"
+        ]
+
 
 class Actor(_Network):
     """Squashed-Gaussian policy (Haarnoja et al. 2018, arXiv 1812.05905, appendix C)."""

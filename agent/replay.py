@@ -185,7 +185,8 @@ class ReplayBuffer:
             ValueError: nothing is stored of a task that should be sampled.
         """
         counts = self.counts
-        if not (counts if sampling == "balanced" else counts.sum()).all():
+        wanted = counts if shares is None else counts[shares.cpu() > 0]
+        if not (wanted if sampling == "balanced" else counts.sum()).all():
             raise ValueError(f"no transitions to sample; stored of each task: {counts.tolist()}")
         if sampling == "uniform":
             task, place = draws.uniform(counts, batch_size, generator)
@@ -197,13 +198,18 @@ class ReplayBuffer:
         return batch if sampling == "balanced" and shares is None else batch._replace(task=task)
 
     def newest(self, per_task: int) -> Batch:
-        """The last transitions of every task, at most `per_task`, task-major and in no order."""
-        count = min(per_task, int(self.counts.min()))
+        """The last transitions of every task that has any, at most `per_task`, in no order.
+
+        Task-major `[T, b, ...]`; while a task has none, `[t, b, ...]` with `task [t, 1]`.
+        """
+        tasks = self.stored.nonzero()  # [t, 1]
+        count = min(per_task, int(self.counts[tasks].min()))
         age = torch.arange(count)  # [b] 0 is the newest transition of the last copy
-        time = (self.position[:, None] - 1 - age // self.copies) % self.length  # [T, b]
+        time = (self.position[tasks] - 1 - age // self.copies) % self.length  # [t, b]
         copy = (self.copies - 1 - age % self.copies).expand_as(time)
-        tasks = torch.arange(self.num_tasks).unsqueeze(1).expand_as(time)
-        return self._gather(*(index.to(self._device) for index in (tasks, copy, time)))
+        places = (tasks.expand_as(time), copy, time)
+        batch = self._gather(*(index.to(self._device) for index in places))
+        return batch if len(tasks) == self.num_tasks else batch._replace(task=tasks)
 
     def _gather(self, task: Tensor, copy: Tensor, time: Tensor) -> Batch:
         """The transitions at `[...]` places of the storage, n steps each."""

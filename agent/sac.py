@@ -18,6 +18,8 @@ from agent.replay import Batch
 from agent.rewards import RewardNormalizer
 from agent.task_major import per_sample, per_task
 from agent.value_heads import make_value_head
+from configs.protection import ProtectionConfig
+from continual.synaptic_intelligence import SynapticIntelligence
 from machine.compilation import Compiled
 
 
@@ -64,10 +66,11 @@ class SAC(nn.Module):
         mode = config.machine.compile
         self._critic_objective = Compiled(self.critic_objective, mode, self._on_gpu)
         self._actor_objective = Compiled(self.actor_objective, mode, self._on_gpu)
-        decay, temperature = settings.weight_decay, [self.log_temperature]
+        self._forgets_moments = config.training.reset_optimizer
+        temperature = [self.log_temperature]
         self.descents = {
-            "actor": Descent(self.actor.parameters(), settings.actor_lr, decay),
-            "critic": Descent(self.critic.parameters(), settings.critic_lr, decay),
+            "actor": self._descent(self.actor, settings.actor_lr, config.protection),
+            "critic": self._descent(self.critic, settings.critic_lr, config.protection),
             "temperature": Descent(temperature, settings.temperature_lr, weight_decay=0.0),
         }
 
@@ -145,8 +148,31 @@ class SAC(nn.Module):
         alpha_loss = temperature_loss(log_temperature, log_prob, self.target_entropy)
         return policy_loss, alpha_loss, per_task(-log_prob, task, len(alpha))
 
+    def end_task(self) -> None:
+        """A task is learned, and the next batch is another's: for tasks one after the other.
+
+        A second call before the next gradient step changes nothing.
+        """
+        for descent in self.descents.values():
+            descent.end_task(self._forgets_moments)
+
     def set_progress(self, fraction: float) -> None:
-        """Learning rates at a fraction of the run: linear, from the first to the final ones."""
+        """Learning rates at a fraction of a phase: linear, from the first to the final ones."""
         factor = 1 + fraction * (self.settings.final_lr_fraction - 1)
         self.descents["actor"].lr = factor * self.settings.actor_lr
         self.descents["critic"].lr = factor * self.settings.critic_lr
+
+    def _descent(
+        self, network: Actor | TwinCritic, lr: float, protection: ProtectionConfig
+    ) -> Descent:
+        """The optimiser of a network, and what holds the weights that its tasks share.
+
+        Segments and contexts are not held, as in the publication: with one-hot contexts, no other
+        task's gradient reaches those of a task that was learned.
+        """
+        held = None
+        if protection.strength > 0:
+            held = SynapticIntelligence(
+                network.shared_parameters(), protection.strength, protection.damping
+            )
+        return Descent(network.parameters(), lr, self.settings.weight_decay, held)

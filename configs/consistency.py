@@ -36,6 +36,10 @@ def inconsistencies(config: Config) -> Iterator[str]:
         if getattr(evaluation, name) > env.num_goals:
             yield f"evaluation.{name}: there are only env.num_goals = {env.num_goals} goals per task"
     yield from _network_inconsistencies(config.network)
+    if env.schedule == "one_by_one":
+        yield from _one_by_one_inconsistencies(config)
+    else:
+        yield from _together_inconsistencies(config)
 
 
 def _task_inconsistencies(env: EnvConfig) -> Iterator[str]:
@@ -63,3 +67,45 @@ def _network_inconsistencies(network: NetworkConfig) -> Iterator[str]:
             yield f"network.dendritic_layers: network.{name} has layers 0 to {depth - 1} only"
     if network.gating == "gate_table" and network.context != "one_hot":
         yield "network.gating: gate_table needs network.context: one_hot"
+
+
+def _together_inconsistencies(config: Config) -> Iterator[str]:
+    """What only means something where one task comes after the other."""
+    asked = {
+        "protection.strength": (config.protection.strength > 0, "0"),
+        "replay.rehearsal": (config.replay.rehearsal, "False"),
+        "training.reset_optimizer": (config.training.reset_optimizer, "False"),
+    }
+    for key, (is_asked, off) in asked.items():
+        if is_asked:
+            flag = key.replace("_", "-")
+            yield (
+                f"{key}: all tasks are learned together, so none is an earlier one; use "
+                f"--env.schedule one_by_one, or --{flag} {off}"
+            )
+
+
+def _one_by_one_inconsistencies(config: Config) -> Iterator[str]:
+    """What a run in phases, one for each task, asks of the other settings."""
+    env = config.env
+    most = len(env.task_names) * env.steps_per_task
+    if config.total_env_steps > most:
+        yield (
+            f"total_env_steps: {config.total_env_steps} is more than {len(env.task_names)} tasks x "
+            f"env.steps_per_task = {most}; use at most that, or more --env.steps-per-task"
+        )
+    if env.steps_per_task % env.copies_per_task:
+        yield (
+            f"env.steps_per_task: {env.steps_per_task} is not a multiple of env.copies_per_task = "
+            f"{env.copies_per_task}, so no step ends the phase; use one (--env.steps-per-task)"
+        )
+    if env.least_task_share < 1:
+        yield (
+            f"env.least_task_share: {env.least_task_share:g} divides steps among tasks that are learned "
+            "together, and env.schedule is one_by_one; use --env.least-task-share 1"
+        )
+    if config.replay.sampling == "uniform":
+        yield (
+            "replay.sampling: uniform does not ask which task a transition is of, and env.schedule: "
+            "one_by_one does; use --replay.sampling balanced"
+        )

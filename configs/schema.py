@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import ConfigDict
 
+from configs.protection import ProtectionConfig
 from configs.task_sets import task_names
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -53,11 +54,20 @@ class EnvConfig:
     least_task_share: Fraction = 0.2
     """Environment steps and batches of a task that always succeeds, as a fraction of those of one that
     never does (training/allocation.py); 1 treats all tasks alike."""
+    schedule: Literal["together", "one_by_one"] = "together"
+    """together: all tasks at once; one_by_one: one after the other, each for env.steps_per_task."""
+    steps_per_task: PositiveInt = 150_000
+    """one_by_one: environment steps of a task's phase, in which its environments alone play."""
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """The names of the tasks, in one-hot order."""
         return task_names(self.tasks)
+
+    @property
+    def treats_all_alike(self) -> bool:
+        """Whether all tasks play, and are learned from, equally much at any time."""
+        return self.schedule == "together" and self.least_task_share == 1
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,9 @@ class ReplayConfig:
     """Transitions per gradient step, over all tasks."""
     sampling: Literal["balanced", "uniform"] = "balanced"
     """balanced: equally many of each task; uniform: over the whole buffer, as the paper."""
+    rehearsal: bool = False
+    """one_by_one: learn from the transitions of all tasks so far, equally many of each, not from the
+    present task's alone."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,8 @@ class AgentConfig:
     critic_lr: Rate = 1e-3
     """Learning rate of the critics at the start (AdamW)."""
     final_lr_fraction: Fraction = 0.1
-    """Learning rates of actor and critics fall linearly to this fraction by total_env_steps."""
+    """Learning rates of actor and critics fall linearly to this fraction by total_env_steps; with
+    one_by_one by the end of each phase, and the next begins with the first ones again."""
     temperature_lr: Rate = 1e-3
     """Learning rate of the log-temperatures (Adam)."""
     weight_decay: Annotated[float, Ge(0), Le(1e6)] = 0.01
@@ -157,7 +171,8 @@ class ExplorationConfig:
     __pydantic_config__ = _STRICT
 
     random_env_steps: Count = 10_000
-    """Environment steps with uniformly random actions, and no updates, at the start."""
+    """Environment steps with uniformly random actions, and no updates, at the start; with one_by_one
+    at the start of each phase."""
     noise_correlation: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Correlation of the exploration noise from one step to the next; its spread is the policy's."""
     hold_rate: Annotated[float, Ge(0), Lt(1)] = 0.01
@@ -193,6 +208,8 @@ class TrainingConfig:
     chunk_vector_steps: Hundreds = 10
     """Vector steps that the simulators play on their own, with the actor as it is, while the learner
     does the gradient steps that are due by their end; 1 always acts with the newest actor."""
+    reset_optimizer: bool = False
+    """one_by_one: forget the moments of all optimisers at the end of a phase."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +219,8 @@ class EvaluationConfig:
     __pydantic_config__ = _STRICT
 
     interval_env_steps: PositiveInt = 200_000
-    """Evaluate every so many environment steps."""
+    """Evaluate every so many environment steps; with one_by_one the present task alone, and all tasks
+    at the end of each phase."""
     goals: PositiveInt = 5
     """Goals per task in the evaluations during training (the first of the goal list)."""
     report_goals: PositiveInt = 50
@@ -269,6 +287,7 @@ class Config:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    protection: ProtectionConfig = field(default_factory=ProtectionConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

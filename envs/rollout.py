@@ -34,6 +34,7 @@ def rollout(
     policy: Policy | None = None,
     *,
     goals: int,
+    tasks: NDArray[np.int64] | None = None,
     episodes_per_goal: int = 1,
     generator: Any = None,
     on_step: Callable[[], object] = lambda: None,
@@ -47,56 +48,64 @@ def rollout(
         envs: made with `autoreset=False`; its N copies of a task share the episodes.
         policy: acts on observations; `None` for the player of the environments.
         goals, episodes_per_goal: K is their product.
+        tasks: indices of those to run, in order, with the player of the environments; `None` for all.
         generator: source of the player's random numbers.
         on_step: called after every vector step; may raise to abandon the evaluation.
     """
+    tasks = np.arange(len(envs.tasks)) if tasks is None else tasks
     plan = np.repeat(np.arange(goals), episodes_per_goal)  # [K]
     waves = [
-        _run_wave(envs, plan[start : start + envs.copies], policy, generator, on_step)
+        _run_wave(envs, plan[start : start + envs.copies], tasks, policy, generator, on_step)
         for start in range(0, len(plan), envs.copies)
     ]
     columns = {name: np.concatenate([wave[name] for wave in waves], axis=1) for name in waves[0]}
-    return EpisodeResults(tasks=envs.tasks, **columns)
+    return EpisodeResults(tasks=tuple(envs.tasks[task] for task in tasks), **columns)
 
 
 def _run_wave(
     envs: MetaWorldVectorEnv,
     goals: NDArray[np.int64],
+    tasks: NDArray[np.int64],
     policy: Policy | None,
     generator: Any,
     on_step: Callable[[], object],
 ) -> dict[str, NDArray]:
-    """One episode on each of up to N goals, the same goals for all tasks; `[T, len(goals)]`."""
+    """One episode on each of up to N goals, the same goals for all t tasks; `[t, len(goals)]`."""
     padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals
     plan = np.broadcast_to(padded, envs.shape)
-    returns = np.zeros(envs.shape)
-    first = np.full(envs.shape, -1)
-    success = np.zeros(envs.shape, bool)
-    for step_index, step in enumerate(_steps(envs, envs.reset(plan), policy, generator)):
+    shape = (len(tasks), envs.copies)
+    returns = np.zeros(shape)
+    first = np.full(shape, -1)
+    success = np.zeros(shape, bool)
+    for step_index, step in enumerate(_steps(envs, envs.reset(plan), tasks, policy, generator)):
         success = step.success
         returns += step.reward
         first[success & (first < 0)] = step_index + 1
         on_step()
     results = {
-        "goal": plan.copy(),
+        "goal": plan[tasks],
         "success": first > 0,
         "final_success": success,
         "returns": returns,
-        "length": np.full(envs.shape, envs.horizon),
+        "length": np.full(shape, envs.horizon),
         "steps_to_success": first,
     }
     return {name: values[:, : len(goals)] for name, values in results.items()}
 
 
 def _steps(
-    envs: MetaWorldVectorEnv, obs: NDArray[np.float32], policy: Policy | None, generator: Any
+    envs: MetaWorldVectorEnv,
+    obs: NDArray[np.float32],
+    tasks: NDArray[np.int64],
+    policy: Policy | None,
+    generator: Any,
 ) -> Iterator[Step]:
-    """The steps of one episode in every environment, to the horizon."""
+    """The steps of one episode in every environment of the tasks, to the horizon."""
     left = envs.horizon
     while left:
         if policy is None:
             chunk = min(left, envs.longest_chunk)
-            envs.play_async(chunk, generator=generator)
+            envs.play_async(chunk, tasks=tasks, generator=generator)
             steps = envs.play_wait()
         else:
             steps = [envs.step(policy(obs))]

@@ -33,17 +33,20 @@ class TaskShares:
         # one chunk is about as long as the next.
         self._credit = np.arange(num_tasks) / num_tasks
 
-    def shares(self) -> NDArray[np.float64]:
-        """`[T]`, each between `least` and 1."""
-        return 1 - (1 - self.least) * self._success
+    def shares(self, among: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """`[T]`, each between `least` and 1; 0 for tasks that are not `among` the given ones."""
+        shares = 1 - (1 - self.least) * self._success
+        if among is not None:
+            shares[np.setdiff1d(np.arange(len(shares)), among)] = 0
+        return shares
 
     def observe(self, task: int, success: bool) -> None:
         """An episode of a task has ended."""
         self._success[task] += _NEWEST_SHARE * (success - self._success[task])
 
-    def next_chunk(self) -> NDArray[np.int64]:
-        """The tasks that play the next chunk `[t]`, in order: at least one."""
-        shares = self.shares()
+    def next_chunk(self, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The tasks that play the next chunk `[t]`, in order: at least one `among` the given ones."""
+        shares = self.shares(among)
         self._credit += shares / shares.max()
         plays = self._credit >= 1
         self._credit[plays] -= 1

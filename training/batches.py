@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from agent.plan import Plan
 from agent.replay import Batch, ReplayBuffer
 from training.allocation import TaskShares
+from training.phases import Phase, phase_at
 from training.progress import Progress, updates_due
 from training.stopwatch import Stopwatch
 
@@ -43,25 +44,26 @@ class BatchSource:
         """A batch and noise `[2, ..., action]` for each gradient step due by the end of a chunk.
 
         So there is as much to learn as there is to simulate meanwhile. The batches are of what was
-        stored before; while nothing is, nothing is learned. The gradient step counts as done when the next batch is asked for.
+        stored before; while nothing is of a task that is learned, nothing is learned. The gradient step
+        counts as done when the next batch is asked for.
 
         Args:
             playing: environment steps of the chunk.
         """
-        progress = self.progress
-        due = (
-            updates_due(progress.env_steps + playing, self.plan.config) if progress.env_steps else 0
-        )
+        progress, config = self.progress, self.plan.config
+        phase = phase_at(progress.env_steps, config)
+        known = bool(self.replay.stored[torch.from_numpy(phase.learned)].all())
+        due = updates_due(progress.env_steps + playing, config) if known else 0
         while progress.gradient_steps < due:
             with self.stopwatch.section("sample"):
-                batch, noise = self._draw()
+                batch, noise = self._draw(phase)
             yield batch, noise
             progress.gradient_steps += 1
 
-    def _draw(self) -> tuple[Batch, Tensor]:
+    def _draw(self, phase: Phase) -> tuple[Batch, Tensor]:
         settings, generator = self.plan.config.replay, self.generator
-        adaptive = self.plan.config.env.least_task_share < 1
-        shares = torch.from_numpy(self.shares.shares()) if adaptive else None
+        alike = self.plan.config.env.treats_all_alike
+        shares = None if alike else torch.from_numpy(self.shares.shares(phase.learned))
         batch = self.replay.sample(settings.sampling, settings.batch_size, generator, shares)
         noise = torch.randn((2, *batch.action.shape), generator=generator, device=generator.device)
         return batch.to(self.plan.device), noise.to(self.plan.device)

@@ -18,6 +18,7 @@ from envs import MetaWorldVectorEnv, Step, WorkerError
 from envs.episodes import EpisodeTracker
 from training.allocation import TaskShares
 from training.metrics.accumulator import MeanAccumulator
+from training.phases import Phase, phase_at
 from training.progress import Progress, chunk_steps
 from training.stopwatch import Stopwatch
 
@@ -80,10 +81,11 @@ class Collector:
             NonFiniteError: an action is NaN or infinite.
         """
         steps = chunk_steps(self.progress, self.plan.config)
-        actions = self._random(steps)
-        tasks = self.shares.next_chunk() if actions is None else None
+        phase = phase_at(self.progress.env_steps, self.plan.config)
+        actions = self._random(steps, phase)
+        tasks = self.shares.next_chunk(phase.plays) if actions is None else phase.plays
         self.envs.play_async(steps, actions=actions, tasks=tasks, generator=self.generator)
-        yield steps * self.envs.copies * (len(self.plan.tasks) if tasks is None else len(tasks))
+        yield steps * self.envs.copies * len(tasks)
         with self.stopwatch.section("simulate"):
             played = self.envs.play_wait()
         self.stopwatch.add_simulators(self.envs.busy_s)
@@ -91,9 +93,10 @@ class Collector:
             self._store(step)
             self._count(step)
 
-    def _random(self, steps: int) -> NDArray[np.float32] | None:
+    def _random(self, steps: int, phase: Phase) -> NDArray[np.float32] | None:
         """Uniform random actions at first `[steps, T, N, action]`, then none: the policy acts."""
-        if self.progress.env_steps >= self.plan.config.exploration.random_env_steps:
+        done = self.progress.env_steps - phase.begins
+        if done >= self.plan.config.exploration.random_env_steps:
             return None
         shape = (steps, *self.envs.shape, self.plan.action_size)
         return (2 * torch.rand(shape, generator=self.generator) - 1).numpy()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 from tabulate import tabulate
 
 from configs.schema import EvaluationConfig
@@ -18,10 +20,13 @@ def evaluate(
     settings: EvaluationConfig,
     *,
     goals: int,
+    tasks: NDArray[np.int64] | None = None,
     seed: SeedSequence,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Let the player of the environments act on the first `goals` goals of every task.
+
+    Where `tasks` are given, indices in order, the others stand still.
 
     Neither the agent nor any training stream is touched: sampled actions draw their noise from
     `seed`, afresh in every call.
@@ -29,6 +34,7 @@ def evaluate(
     return rollout(
         envs,
         goals=goals,
+        tasks=tasks,
         episodes_per_goal=settings.episodes_per_goal,
         generator=torch_generator(seed),
         on_step=on_step,

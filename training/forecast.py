@@ -26,10 +26,11 @@ def describe(plan: Plan) -> str:
     """A few lines for the console: this network and its opponent, memory, checkpoints."""
     lines = [_describe_network(plan, "dendritic"), _describe_network(plan, "mlp")]
     replay, where = plan.replay_bytes, plan.replay_device
-    # Weights, two Adam moments, and the target critics; two checkpoints exist while one is written,
-    # and the best one, which has no moments.
+    # Weights, two Adam moments, three tensors of Synaptic Intelligence, and the target critics; two
+    # checkpoints exist while one is written, and the best one, which has networks only.
     actor, critic = _dense_parameters(plan)
-    checkpoint, best = replay + 4 * (3 * actor + 8 * critic), 4 * (actor + 4 * critic)
+    held = 3 * (actor + 2 * critic) if plan.config.protection.strength else 0
+    checkpoint, best = replay + 4 * (3 * actor + 8 * critic + held), 4 * (actor + 4 * critic)
     lines.append(
         f"replay buffer: {plan.config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {where} "
         f"({free_bytes(where) / 1e9:.1f} GB free); disk for checkpoints: about "
@@ -41,6 +42,8 @@ def describe(plan: Plan) -> str:
         f"{evaluating} for evaluations; memory about "
         f"{simulator_bytes(*_simulators(plan)) / 1e9:.1f} GB"
     )
+    if plan.config.env.schedule == "one_by_one":
+        lines.append(_describe_phases(plan))
     lines.append(_describe_update(plan))
     heads = (2 * plan.action_size, plan.value_outputs)
     lines.append(describe_products(plan.network, heads, plan.precision, plan.device))
@@ -55,8 +58,27 @@ def _describe_update(plan: Plan) -> str:
     compiled = "not compiled" if never else "compiled while the simulators start"
     due = updates_due(plan.config.total_env_steps, plan.config)
     if not due:
-        return "gradient steps: none, because the run ends before exploration.random_env_steps do"
+        what = "run" if plan.config.env.schedule == "together" else "first phase"
+        return (
+            f"gradient steps: none, because the {what} ends before exploration.random_env_steps do"
+        )
     return f"gradient steps: {due:,}, on {where}, {dtype} between hidden layers, {compiled}"
+
+
+def _describe_phases(plan: Plan) -> str:
+    """What comes one after the other, and what is done against forgetting."""
+    config, length = plan.config, plan.config.env.steps_per_task
+    held = config.protection.strength
+    means = [
+        "rehearsal of earlier tasks" if config.replay.rehearsal else "",
+        f"Synaptic Intelligence of strength {held:g}" if held else "",
+    ]
+    phases = -(-config.total_env_steps // length)
+    return (
+        f"one task after the other: {phases} phases of {length:,} environment steps and "
+        f"{updates_due(length, config):,} gradient steps; against forgetting: "
+        f"{' and '.join(filter(None, means)) or 'nothing'}"
+    )
 
 
 def require_memory(plan: Plan) -> None:
@@ -100,7 +122,9 @@ def require_simulator_memory(
 def require_network_memory(plan: Plan) -> None:
     """Raise `UsageError` if the networks, with their optimisers and targets, will not fit."""
     actor, critic = _dense_parameters(plan)
-    needed, free = 4 * (4 * actor + 10 * critic), free_bytes(plan.device)
+    # Weights, gradients, two moments; target critics; and what Synaptic Intelligence keeps of each step.
+    kept = 5 * (actor + 2 * critic) if plan.config.protection.strength else 0
+    needed, free = 4 * (4 * actor + 10 * critic + kept), free_bytes(plan.device)
     if needed > free:
         raise UsageError(
             f"network.actor_hidden and critic_hidden: need {needed / 1e9:.1f} GB and {plan.device} has "

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from configs.errors import UsageError
 from configs.schema import Config
+from training.phases import phase_at
 
 Count = Annotated[int, Ge(0), Le(2**53)]
 
@@ -60,26 +61,34 @@ class Progress:
 def updates_due(env_steps: int, config: Config) -> int:
     """Gradient steps that are to be done by the time of so many environment steps.
 
-    A vector step counts as one step of every environment. They begin after the random actions, and
-    wait for the next multiple of `training.update_interval_vector_steps`.
+    A vector step counts as one step of every environment of the phase. In each phase they begin after
+    the random actions, and wait for the next multiple of `training.update_interval_vector_steps`.
     """
-    num_envs = len(config.env.task_names) * config.env.copies_per_task
-    training, vector_steps = config.training, env_steps // num_envs
-    at = vector_steps - vector_steps % training.update_interval_vector_steps
-    learning_steps = max(0, at - config.exploration.random_env_steps // num_envs)
-    return math.floor(learning_steps * training.updates_per_vector_step)
+    phase, training = phase_at(env_steps, config), config.training
+    num_envs = len(phase.plays) * config.env.copies_per_task
+    random_vector_steps = config.exploration.random_env_steps // num_envs
+
+    def due_within(phase_steps: int) -> int:
+        vector_steps = phase_steps // num_envs
+        at = vector_steps - vector_steps % training.update_interval_vector_steps
+        return math.floor(max(0, at - random_vector_steps) * training.updates_per_vector_step)
+
+    of_earlier_phases = phase.index * due_within(phase.ends - phase.begins)
+    return of_earlier_phases + due_within(env_steps - phase.begins)
 
 
 def chunk_steps(progress: Progress, config: Config) -> int:
-    """Vector steps of the next chunk: fewer where the random actions end within it.
+    """Vector steps of the next chunk: fewer where the random actions, or a task's phase, end within it.
 
     The end of a run cuts none short, so that a run that is made longer goes on as if it had always
     been longer.
     """
-    num_envs = len(config.env.task_names) * config.env.copies_per_task
-    random = math.ceil((config.exploration.random_env_steps - progress.env_steps) / num_envs)
-    chunk = config.training.chunk_vector_steps
-    return min(chunk, random) if random > 0 else chunk
+    phase = phase_at(progress.env_steps, config)
+    num_envs = len(phase.plays) * config.env.copies_per_task
+    random_end = phase.begins + config.exploration.random_env_steps
+    ends = [random_end, phase.ends] if phase.ends_a_chunk else [random_end]
+    left = [math.ceil((end - progress.env_steps) / num_envs) for end in ends]
+    return min([config.training.chunk_vector_steps, *(steps for steps in left if steps > 0)])
 
 
 _SCHEMA = TypeAdapter(Progress)

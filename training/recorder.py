@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from envs import EpisodeResults, MetaWorldVectorEnv
@@ -16,6 +18,7 @@ from training.evaluation import evaluate, evaluation_metrics, format_evaluation
 from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
 from training.metrics.rows import training_metrics
+from training.phases import ends_a_task, phase_at
 from training.run_state import RunState
 from training.stop_signals import StopSignals
 
@@ -86,22 +89,29 @@ class Recorder:
         if finished:
             self._bar.close()
 
-    def evaluate(self, goals: int) -> EpisodeResults:
-        """Episodes on the first `goals` goals of each task, as evaluate.py runs them."""
+    def evaluate(self, goals: int, tasks: NDArray[np.int64] | None = None) -> EpisodeResults:
+        """Episodes on the first `goals` goals of each of `tasks`, or of all, as evaluate.py runs them."""
         evaluation = self.config.evaluation
         with self.stopwatch.section("evaluate"):
             return evaluate(
-                self.envs, evaluation, goals=goals, seed=self.seed, on_step=self.signals.check
+                self.envs,
+                evaluation,
+                goals=goals,
+                tasks=tasks,
+                seed=self.seed,
+                on_step=self.signals.check,
             )
 
     def _write_row(self) -> None:
         """Write the row of metrics that is due, if any; print the table of an evaluation."""
         row: dict[str, float] = {}
-        progress, evaluation, is_best = self.progress, self.config.evaluation, False
-        if progress.is_due("evaluation", evaluation.interval_env_steps):
-            results = self.evaluate(evaluation.goals)
+        progress, is_best = self.progress, False
+        tasks = self._to_evaluate()
+        if len(tasks):
+            results = self.evaluate(self.config.evaluation.goals, tasks)
             row |= evaluation_metrics(results)
-            is_best = row["eval/success_rate"] > progress.best_success_rate
+            of_all = len(tasks) == len(self.state.plan.tasks)
+            is_best = of_all and row["eval/success_rate"] > progress.best_success_rate
             tqdm.write(f"{format_evaluation(results, progress.env_steps)}\n")
             progress.last_evaluation_env_steps = progress.env_steps
         if progress.is_due("log", self.config.recording.log_interval_env_steps):
@@ -113,6 +123,16 @@ class Recorder:
             progress.metrics_bytes = self.log.size
         if is_best and self._save(save_best):
             progress.best_success_rate = row["eval/success_rate"]
+
+    def _to_evaluate(self) -> NDArray[np.int64]:
+        """The tasks whose evaluation is due: those that play, all at the end of a task, or none."""
+        progress, config = self.progress, self.config
+        all_tasks, done = np.arange(len(self.state.plan.tasks)), progress.env_steps
+        if ends_a_task(done, config) and progress.last_evaluation_env_steps < done:
+            return all_tasks
+        if progress.is_due("evaluation", config.evaluation.interval_env_steps):
+            return phase_at(done, config).plays
+        return all_tasks[:0]
 
     def _time_since_last_row(self) -> dict[str, float]:
         """Speeds, and where the wall-clock went."""

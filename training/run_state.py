@@ -15,6 +15,7 @@ from training.allocation import TaskShares
 from training.batches import BatchSource
 from training.collector import Collector
 from training.metrics.accumulator import MeanAccumulator
+from training.phases import Phase, phase_at
 from training.progress import Progress
 from training.stopwatch import Stopwatch
 from training.streams import torch_generator
@@ -33,6 +34,11 @@ class RunState:
     generators: dict[str, Generator]
     progress: Progress
     stopwatch: Stopwatch
+
+    @property
+    def phase(self) -> Phase:
+        """What the next chunk is of."""
+        return phase_at(self.progress.env_steps, self.plan.config)
 
     @classmethod
     def fresh(

@@ -12,8 +12,11 @@ _HEADROOM_BYTES = 2**20
 
 
 def agent_tensors(agent: SAC) -> dict[str, Tensor]:
-    """Parameters, masks, scales of rewards and observations, optimiser moments, by dotted name."""
-    return network_tensors(agent) | _moments(agent)
+    """Parameters, masks, scales of rewards and observations, optimiser moments, by dotted name.
+
+    With Synaptic Intelligence also importance, anchors and gains of what it holds.
+    """
+    return network_tensors(agent) | _moments(agent) | _protection(agent)
 
 
 def network_tensors(agent: SAC) -> dict[str, Tensor]:
@@ -45,4 +48,13 @@ def _moments(agent: SAC) -> dict[str, Tensor]:
         f"optimizer.{name}.{key}": value
         for name, descent in agent.descents.items()
         for key, value in descent.state_dict().items()
+    }
+
+
+def _protection(agent: SAC) -> dict[str, Tensor]:
+    return {
+        f"protection.{name}.{key}": value
+        for name, descent in agent.descents.items()
+        if descent.protection is not None
+        for key, value in descent.protection.state_dict().items()
     }

@@ -13,14 +13,15 @@ from dendrites import DendriticLayer
 
 @torch.no_grad()
 def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
-    """Statistics of every hidden layer on a task-major batch; keys as in docs/metrics.md.
+    """Statistics of every hidden layer on a batch; keys as in docs/metrics.md.
 
     The critics' figures are means over the two.
     """
-    obs = agent.observations(batch.obs)
-    inputs: dict[str, tuple[Actor | TwinCritic, tuple[Tensor, ...]]] = {
-        "actor": (agent.policy.actor, (obs,)),
-        "critic": (agent.critic, (obs, batch.action)),
+    task = batch.task
+    obs = agent.observations(batch.obs, task)
+    inputs: dict[str, tuple[Actor | TwinCritic, tuple[Tensor | None, ...]]] = {
+        "actor": (agent.policy.actor, (obs, task)),
+        "critic": (agent.critic, (obs, batch.action, task)),
     }
     statistics: dict[str, float] = {}
     for name, (network, arguments) in inputs.items():
@@ -39,7 +40,9 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
     return statistics
 
 
-def _hidden_outputs(network: Actor | TwinCritic, arguments: tuple[Tensor, ...]) -> list[Tensor]:
+def _hidden_outputs(
+    network: Actor | TwinCritic, arguments: tuple[Tensor | None, ...]
+) -> list[Tensor]:
     """What each hidden layer gives, in order."""
     outputs: list[Tensor] = []
     layers = [layer for layer in network.modules() if isinstance(layer, DendriticLayer)]

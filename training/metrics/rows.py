@@ -32,7 +32,7 @@ def training_metrics(state: RunState) -> dict[str, float]:
         row |= {key: sum(known) / len(known)} if known else {}
     scales = agent.rewards.scale.tolist()
     row |= {f"values/reward_scale/{task}": s for task, s in zip(tasks, scales, strict=True)}
-    shares = state.batches.shares.shares().tolist()
+    shares = state.batches.shares.shares(state.phase.plays).tolist()
     row |= {f"train/task_share/{task}": s for task, s in zip(tasks, shares, strict=True)}
     _require_learning(row)
     return row | network_statistics(agent, state.replay.newest(50).to(state.plan.device))
