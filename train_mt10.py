@@ -127,14 +127,17 @@ def play_and_learn(state: RunState) -> None:
 
 def report(state: RunState, recorder: Recorder, folder: Path) -> None:
     """Evaluate every goal and write the report that evaluate.py would write."""
+    from reporting.one_by_one import measure_phases
     from reporting.report import format_table, make_report, report_facts, write_report
 
     config = state.plan.config
     results = recorder.evaluate(config.evaluation.report_goals)
     facts = report_facts(config, state.progress.env_steps, config.evaluation)
-    made = make_report(results, facts)
+    made = make_report(results, facts, measure_phases(folder, config))
     write_report(made, folder)
     print(f"{format_table(made)}\nreport: {folder}/report.md, report.json, report.csv")
+    if "matrix" in made:
+        recorder.write_matrix(made["matrix"])
 
 
 if __name__ == "__main__":

@@ -54,7 +54,19 @@ class Facts(TypedDict):
     mujoco_version: Name
 
 
-class Report(Facts):
+class OneByOne(TypedDict, total=False):
+    """What there is in addition for tasks one after the other (reporting/one_by_one.py)."""
+
+    scenario: Annotated[str, StringConstraints(max_length=100)]
+    matrix: list[list[Rate]]
+    areas: list[Rate]
+    acc: Rate
+    bwt: Finite
+    forgetting: Finite
+    min_acc: Rate
+
+
+class Report(Facts, OneByOne):
     """The contents of report.json."""
 
     schema_version: Literal[1]
@@ -68,8 +80,10 @@ class Report(Facts):
 _SCHEMA = TypeAdapter(Report)
 
 
-def make_report(results: EpisodeResults, facts: Facts) -> Report:
-    """Summarise episodes; `facts` are taken over as they are."""
+def make_report(
+    results: EpisodeResults, facts: Facts, one_by_one: OneByOne | None = None
+) -> Report:
+    """Summarise episodes; `facts`, and what there is of tasks one by one, are taken over as they are."""
     tasks: dict[str, TaskReport] = {}
     for index, name in enumerate(results.tasks):
         success, steps = results.success[index], results.steps_to_success[index]
@@ -93,6 +107,7 @@ def make_report(results: EpisodeResults, facts: Facts) -> Report:
         "mean_return": float(results.returns.mean()),
         **facts,
         "tasks": tasks,
+        **(OneByOne() if one_by_one is None else one_by_one),
     }
 
 

@@ -12,6 +12,7 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from continual.matrix_files import heat_map, write_matrix
 from envs import EpisodeResults, MetaWorldVectorEnv
 from training.checkpoints.resume import save_best, save_newest
 from training.evaluation import evaluate, evaluation_metrics, format_evaluation
@@ -101,6 +102,12 @@ class Recorder:
                 seed=self.seed,
                 on_step=self.signals.check,
             )
+
+    def write_matrix(self, matrix: list[list[float]]) -> None:
+        """Write R `[T, T]` of the tasks so far: matrix.csv, matrix.png, an image in TensorBoard."""
+        results, tasks = np.array(matrix), self.state.plan.tasks[: len(matrix)]
+        write_matrix(self.folder, results, tasks)
+        self.log.show("matrix", heat_map(results, tasks), self.progress.env_steps)
 
     def _write_row(self) -> None:
         """Write the row of metrics that is due, if any; print the table of an evaluation."""

@@ -18,6 +18,9 @@ from configs.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _EVENTS = "events.out.tfevents."
 
 
@@ -95,6 +98,11 @@ class MetricsLog:
     def image(self, key: str, figure: Figure, step: int) -> None:
         """Add a picture to TensorBoard; the figure is closed."""
         self._tensorboard.add_figure(key, figure, step)
+        self._tensorboard.flush()
+
+    def show(self, key: str, figure: Figure, env_steps: int) -> None:
+        """Give TensorBoard a picture."""
+        self._tensorboard.add_figure(key, figure, env_steps, close=False)
         self._tensorboard.flush()
 
     def close(self) -> None:

@@ -1,0 +1,283 @@
+"""Tasks one after the other: who plays when, what is learned from, what is measured, what a stop changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import refused, resume, rows_without_time, train
+
+import train_mt10
+from configs import Config, UsageError, load_config, parse_config
+from reporting.one_by_one import area_of, forward_transfer, success_matrix
+from reporting.report import read_report
+from tests.stress.small_run import differences
+from training.checkpoints.folder import find_checkpoint, load_part
+from training.phases import ends_a_task, phase_at
+from training.progress import Progress, chunk_steps, updates_due
+
+STEPS = 280
+"""Of a phase: 140 vector steps of two copies, 14 not being a multiple of the chunk's five."""
+ONE_BY_ONE = (
+    *(
+        "--env.schedule",
+        "one_by_one",
+        "--env.steps-per-task",
+        STEPS,
+        "--total-env-steps",
+        2 * STEPS,
+    ),
+    *("--env.least-task-share", 1, "--exploration.random-env-steps", 60),
+    *("--evaluation.interval-env-steps", 100, "--recording.checkpoint-interval-env-steps", 140),
+    *("--agent.final-lr-fraction", 0.5),  # falls within a phase, however long the run is
+)
+HELD = ("--protection.strength", 0.5, "--training.reset-optimizer", "True")
+
+
+def settings(**env: object) -> Config:
+    """Three tasks with two copies each, ten vector steps of random actions in each phase of 100 steps."""
+    return parse_config(
+        {
+            "total_env_steps": 300,
+            "env": {
+                "tasks": ["reach-v3", "push-v3", "drawer-close-v3"],
+                "schedule": "one_by_one",
+                "steps_per_task": 100,
+                "copies_per_task": 2,
+                "least_task_share": 1,
+                **env,
+            },
+            "replay": {"batch_size": 300},
+            "exploration": {"random_env_steps": 20},
+            "training": {"updates_per_vector_step": 0.5, "chunk_vector_steps": 7},
+        },
+        "it",
+    )
+
+
+# --- the phases ----------------------------------------------------------------------------------
+
+
+def test_each_phase_is_of_the_next_task() -> None:
+    config = settings()
+    for env_steps, index in ((0, 0), (98, 0), (100, 1), (199, 1), (200, 2), (300, 2)):
+        phase = phase_at(env_steps, config)
+        assert (phase.index, phase.begins, phase.ends) == (index, 100 * index, 100 * index + 100)
+        assert phase.plays.tolist() == phase.learned.tolist() == [index]
+    assert phase_at(150, config).fraction(150) == 0.5
+    assert [steps for steps in range(0, 301, 2) if ends_a_task(steps, config)] == [100, 200, 300]
+
+
+def test_rehearsal_learns_from_all_tasks_so_far() -> None:
+    config = settings()
+    config = replace(config, replay=replace(config.replay, rehearsal=True))
+    assert [phase_at(steps, config).learned.tolist() for steps in (0, 100, 200)] == [
+        [0],
+        [0, 1],
+        [0, 1, 2],
+    ]
+    assert phase_at(100, config).plays.tolist() == [1]
+
+
+def test_together_there_is_one_phase_without_an_end() -> None:
+    config = load_config("smoke")
+    phase = phase_at(1234, config)
+    assert (phase.index, phase.begins, phase.ends) == (0, 0, config.total_env_steps)
+    assert phase.plays.tolist() == phase.learned.tolist() == list(range(10))
+    assert not ends_a_task(config.total_env_steps, config)
+
+
+def test_no_chunk_goes_beyond_a_phase_and_random_actions_begin_each() -> None:
+    """50 vector steps: ten of random actions in chunks of 7 and 3, forty in five of 7 and one of 5."""
+    config, progress, chunks = settings(), Progress(), []
+    while progress.env_steps < 300:
+        chunks.append(chunk_steps(progress, config))
+        progress.env_steps += 2 * chunks[-1]
+    assert chunks == [7, 3, 7, 7, 7, 7, 7, 5] * 3
+
+
+def test_gradient_steps_begin_after_the_random_actions_of_each_phase() -> None:
+    """Half a step for each of the 40 vector steps that are left: 20 in a phase."""
+    due = {0: 0, 20: 0, 24: 1, 60: 10, 98: 19, 100: 20, 120: 20, 124: 21, 200: 40, 300: 60}
+    assert {steps: updates_due(steps, settings()) for steps in due} == due
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def held_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks one after the other, with Synaptic Intelligence and optimisers that begin anew."""
+    out = tmp_path_factory.mktemp("runs") / "held"
+    train(out, *ONE_BY_ONE, *HELD)
+    return out
+
+
+def test_only_the_present_task_plays(held_run: Path) -> None:
+    replay = load_part(find_checkpoint(held_run), "replay")
+    assert replay["stored"].tolist() == [STEPS // 2, STEPS // 2]
+    columns, *rows = rows_without_time(held_run)
+    task = [columns.index(f"train/task_share/{name}") for name in ("reach-v3", "drawer-close-v3")]
+    shares = {int(row[0]): (row[task[0]], row[task[1]]) for row in rows if row[task[0]]}
+    assert shares == {150: ("1.0", "0.0"), 300: ("0.0", "1.0"), 450: ("0.0", "1.0")}
+
+
+def test_the_present_task_is_evaluated_and_at_the_end_of_its_phase_all_are(held_run: Path) -> None:
+    columns, *rows = rows_without_time(held_run)
+    first, second = (
+        {int(row[0]): row[columns.index(f"eval/success_rate/{name}")] for row in rows}
+        for name in ("reach-v3", "drawer-close-v3")
+    )
+    measured = {steps: (bool(first[steps]), bool(second[steps])) for steps in first}
+    here, there, both, neither = (True, False), (False, True), (True, True), (False, False)
+    assert {steps: value for steps, value in measured.items() if value != neither} == {
+        100: here,
+        200: here,
+        280: both,
+        300: there,
+        400: there,
+        500: there,
+        560: both,
+    }
+
+
+def test_the_report_has_the_matrix_and_its_measures(held_run: Path) -> None:
+    report = read_report(held_run / "report.json")
+    columns, *rows = rows_without_time(held_run)
+    tasks = ("reach-v3", "drawer-close-v3")
+    at = {int(row[0]): row for row in rows}
+    expected = [
+        [float(at[steps][columns.index(f"eval/success_rate/{task}")]) for task in tasks]
+        for steps in (280, 560)
+    ]
+    assert report["matrix"] == expected
+    assert report["acc"] == np.mean(expected[1])
+    assert report["bwt"] == -report["forgetting"] == expected[1][0] - expected[0][0]
+    assert report["min_acc"] == expected[1][0]
+    assert "the task is known" in report["scenario"]
+    lines = (held_run / "matrix.csv").read_text().splitlines()
+    assert lines[0] == "after,reach-v3,drawer-close-v3"
+    assert (held_run / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_the_first_task_needed_is_held_and_segments_are_not(held_run: Path) -> None:
+    tensors = load_part(find_checkpoint(held_run), "agent")
+    protection = {name: value for name, value in tensors.items() if name.startswith("protection.")}
+    importance = {name: value for name, value in protection.items() if ".importance." in name}
+    assert all((value >= 0).all() for value in importance.values())
+    assert sum(float(value.sum()) for value in importance.values()) > 0
+    # Of two hidden layers weight, bias, and norm's two; of the head weight and bias.
+    assert len([name for name in importance if name.startswith("protection.actor")]) == 10
+    held = sum(value.numel() for name, value in importance.items() if ".actor." in name)
+    assert held == (39 * 32 + 32) + 2 * 32 + (32 * 32 + 32) + 2 * 32 + (32 * 8 + 8)
+    # The optimisers began anew: they count the steps of the second phase alone.
+    assert tensors["optimizer.actor.steps"] == updates_due(STEPS, _recorded(held_run))
+
+
+@pytest.mark.parametrize("stop", [330, 280, 140])
+def test_a_run_that_was_stopped_is_the_same_bit_for_bit(
+    held_run: Path, tmp_path: Path, stop: int
+) -> None:
+    """In the second phase, between the two, and in the first."""
+    out = tmp_path / "run"
+    train(out, *ONE_BY_ONE, *HELD, "--total-env-steps", stop)
+    resume(out, "--total-env-steps", 2 * STEPS)
+    assert differences(held_run, out) == []
+    assert _measures(out) == _measures(held_run)
+
+
+def test_rehearsal_and_fine_tuning_differ_from_the_second_phase_on(tmp_path: Path) -> None:
+    """Until then there is nothing to rehearse."""
+    runs = {name: tmp_path / name for name in ("tuned", "rehearsed")}
+    train(runs["tuned"], *ONE_BY_ONE)
+    train(runs["rehearsed"], *ONE_BY_ONE, "--replay.rehearsal", "True")
+    columns, *tuned = rows_without_time(runs["tuned"])
+    _, *rehearsed = rows_without_time(runs["rehearsed"])
+    same = [mine == theirs for mine, theirs in zip(tuned, rehearsed, strict=True)]
+    steps = [int(row[0]) for row in tuned]
+    assert {step for step, equal in zip(steps, same, strict=True) if not equal} >= {450, 560}
+    assert all(equal for step, equal in zip(steps, same, strict=True) if step <= STEPS)
+    entropy = columns.index("policy/entropy/reach-v3")  # 0 where a batch has nothing of the task
+    at = steps.index(450)
+    assert float(tuned[at][entropy]) == 0
+    assert float(rehearsed[at][entropy]) != 0
+
+
+# --- curves and references -----------------------------------------------------------------------
+
+
+def test_matrix_and_areas_by_hand(tmp_path: Path) -> None:
+    path = _metrics(
+        tmp_path, "a b", {50: (0.4, ""), 100: (1.0, 0.1), 150: ("", 0.2), 200: (0.7, 0.6)}
+    )
+    assert success_matrix(path, ("a", "b"), 100).tolist() == [[1.0, 0.1], [0.7, 0.6]]
+    # Trapezia: from 0 to 0.4 and from 0.4 to 1; from 0 to 0.2 and from 0.2 to 0.6.
+    assert area_of(path, "a", 0, 100) == pytest.approx((0.2 + 0.7) / 2)
+    assert area_of(path, "b", 100, 100) == pytest.approx((0.1 + 0.4) / 2)
+    # A reference run may end a little later: up to step 100 the line from 0.4 to 0.7 is at 0.5.
+    path = _metrics(tmp_path, "a", {50: (0.4,), 200: (0.7,)})
+    assert area_of(path, "a", 0, 100) == pytest.approx((0.2 + 0.45) / 2)
+    with pytest.raises(UsageError, match="no evaluation of a at step 300 or later"):
+        area_of(path, "a", 0, 300)
+
+
+def test_forward_transfer_by_hand(held_run: Path, tmp_path: Path) -> None:
+    """Areas a and b of run and reference: (a - b) / (1 - b), the mean over the tasks."""
+    report = json.loads((held_run / "report.json").read_text())
+    alone = {"reach-v3": (0.4, 0.6), "drawer-close-v3": (0.2, 0.8)}
+    for task, (middle, end) in alone.items():
+        folder = tmp_path / task
+        folder.mkdir()
+        _metrics(folder, task, {STEPS // 2: (middle,), STEPS: (end,)})
+    folders = [tmp_path / task for task in alone]
+    references = [0.5 * (0.2 + 0.5), 0.5 * (0.1 + 0.5)]
+    pairs = zip(report["areas"], references, strict=True)
+    expected = np.mean([(a - b) / (1 - b) for a, b in pairs])
+    found = forward_transfer(held_run, folders)
+    assert found["forward_transfer"] == pytest.approx(expected)
+    assert found["average_performance"] == report["acc"]
+    with pytest.raises(UsageError, match="no reference run of drawer-close-v3 alone"):
+        forward_transfer(held_run, folders[:1])
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--protection.strength", 1), "protection.strength: all tasks are learned together"),
+        (("--replay.rehearsal", "True"), "or --replay.rehearsal False"),
+        (("--training.reset-optimizer", "True"), "or --training.reset-optimizer False"),
+        ((*ONE_BY_ONE, "--total-env-steps", 600), "more than 2 tasks x env.steps_per_task = 560"),
+        ((*ONE_BY_ONE, "--env.steps-per-task", 281), "not a multiple of env.copies_per_task = 2"),
+        ((*ONE_BY_ONE, "--env.least-task-share", 0.5), "use --env.least-task-share 1"),
+        ((*ONE_BY_ONE, "--replay.sampling", "uniform"), "use --replay.sampling balanced"),
+    ],
+)
+def test_combinations_without_a_meaning_get_one_line(flags: tuple, said: str) -> None:
+    tasks = ("--env.tasks", "reach-v3", "drawer-close-v3")
+    line = refused(train_mt10.main, "--config", "smoke", *tasks, *flags)
+    assert said in line
+
+
+def _recorded(run: Path) -> Config:
+    return parse_config(yaml.safe_load((run / "config.yaml").read_text()), "it")
+
+
+def _measures(run: Path) -> dict:
+    report = json.loads((run / "report.json").read_text())
+    return {name: report[name] for name in ("matrix", "areas", "acc", "bwt", "forgetting")}
+
+
+def _metrics(folder: Path, tasks: str, rows: dict[int, tuple]) -> Path:
+    """A metrics.csv with the success of the tasks at some steps."""
+    path = folder / "metrics.csv"
+    header = ",".join(["env_steps", *(f"eval/success_rate/{task}" for task in tasks.split())])
+    lines = [",".join(map(str, (steps, *values))) for steps, values in rows.items()]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
