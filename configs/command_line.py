@@ -49,7 +49,8 @@ class TrainCommand(RunCommand[Config]):
     """
 
     config: str = "mt10"
-    """Preset (mt10, mt50, paper, mlp, quick, smoke) or path of a YAML file."""
+    """Preset (mt10, mt50, mt10_one_by_one, mt10_one_by_one_mlp, paper, mlp, quick, smoke) or path of a
+    YAML file."""
 
 
 def parse_train_command(arguments: Sequence[str]) -> TrainCommand:

@@ -55,6 +55,15 @@ def test_a_least_share_of_1_treats_all_alike() -> None:
         assert shares.next_chunk().tolist() == [0, 1, 2]
 
 
+def test_only_the_tasks_that_are_named_have_a_share_and_play() -> None:
+    shares = shares_with([1.0, 0.0, 0.5], least=0.2)
+    assert shares.shares(np.array([0, 2])).tolist() == pytest.approx([0.2, 0, 0.6])
+    assert [shares.next_chunk(np.array([1])).tolist() for _ in range(5)] == [[1]] * 5
+    assert shares.next_chunk(np.array([0])).tolist() == [
+        0
+    ]  # the least share of one task is all of it
+
+
 @given(
     success=st.lists(st.floats(0, 1), min_size=1, max_size=12),
     least=st.floats(0.01, 1),

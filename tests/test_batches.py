@@ -48,6 +48,33 @@ def test_a_batch_is_drawn_for_every_gradient_step_that_is_due(sampling, shape):
     assert source.progress.gradient_steps == 6
 
 
+@pytest.mark.parametrize(
+    ("env_steps", "rehearsal", "tasks"),
+    [(18, False, [0, 0, 0, 0]), (54, False, [1, 1, 1, 1]), (54, True, [0, 0, 1, 1])],
+)
+def test_one_by_one_a_batch_is_of_the_present_task_or_of_all_so_far(env_steps, rehearsal, tasks):
+    source = make_source(seeded(1))
+    config = source.plan.config
+    source.plan = replace(
+        source.plan,
+        config=replace(
+            config,
+            env=replace(config.env, schedule="one_by_one", steps_per_task=36),
+            replay=replace(config.replay, rehearsal=rehearsal),
+        ),
+    )
+    if env_steps < 36:  # nothing is known of the task to come
+        source.replay.stored[1] = 0
+    source.progress.env_steps = env_steps
+    source.progress.gradient_steps = env_steps // 3 - 5
+    drawn = list(source.due(0))
+    assert len(drawn) == 5
+    for batch, noise in drawn:
+        assert batch.task.flatten().tolist() == tasks  # two groups of two for each task
+        assert batch.reward.shape == (4, 2)
+        assert noise.shape == (2, 4, 2, 2)
+
+
 @pytest.mark.parametrize("sampling", ["balanced", "uniform"])
 def test_what_is_drawn_is_the_replay_buffers_sample_and_then_the_noise(sampling):
     """Part of what a seed means."""
@@ -63,7 +90,10 @@ def test_what_is_drawn_is_the_replay_buffers_sample_and_then_the_noise(sampling)
 
 def test_what_is_in_play_counts_and_without_anything_stored_nothing_is_learned():
     source = make_source(seeded(1))
+    stored = source.replay.stored
+    source.replay.stored = torch.zeros_like(stored)
     assert list(source.due(playing=18)) == []
+    source.replay.stored = stored
     source.progress.env_steps = 12
     assert len(list(source.due(playing=18))) == 5
     assert len(list(source.due(playing=18))) == 0

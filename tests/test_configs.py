@@ -26,7 +26,8 @@ from configs.plain_yaml import read_yaml
 
 
 def test_the_presets_are_the_promised_ones() -> None:
-    assert preset_names() == ["mlp", "mt10", "mt50", "paper", "quick", "smoke"]
+    one_by_one = ["mt10_one_by_one", "mt10_one_by_one_mlp"]
+    assert preset_names() == ["mlp", "mt10", *one_by_one, "mt50", "paper", "quick", "smoke"]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -63,8 +64,9 @@ def test_the_preset_of_fifty_tasks_has_them_all() -> None:
         parse_config({"env": {"tasks": "mt50"}, "replay": {"batch_size": 510}}, "it")
 
 
-def test_the_mlp_preset_differs_from_mt10_in_the_network_only() -> None:
-    mlp, mt10 = load_config("mlp"), load_config("mt10")
+@pytest.mark.parametrize("names", [("mlp", "mt10"), ("mt10_one_by_one_mlp", "mt10_one_by_one")])
+def test_the_mlp_presets_differ_in_the_network_only(names: tuple[str, str]) -> None:
+    mlp, mt10 = map(load_config, names)
     assert replace(mlp, network=mt10.network) == mt10
     assert replace(mlp.network, kind="dendritic", activation="k_winners") == mt10.network
 

@@ -21,11 +21,17 @@ def check_against(lists, buffer, seed):
     counts = [len(numbers) for numbers in lists.stored]
     assert buffer.counts.tolist() == counts
 
-    for count in (1, min(counts), min(counts) + 3):
-        newest = numbers_of(buffer.newest(count))
-        fewest = min(count, *counts)
-        assert newest.shape == (len(counts), fewest)
-        for task, numbers in enumerate(newest.tolist()):
+    known = [task for task, count in enumerate(counts) if count]
+    fewest_stored = min(counts[task] for task in known)
+    for count in (1, fewest_stored, fewest_stored + 3):
+        batch = buffer.newest(count)
+        newest, fewest = numbers_of(batch), min(count, fewest_stored)
+        assert newest.shape == (len(known), fewest)
+        if len(known) == len(counts):
+            assert batch.task is None
+        else:
+            assert batch.task.tolist() == [[task] for task in known]
+        for task, numbers in zip(known, newest.tolist(), strict=True):
             stored = lists.stored[task]
             assert sorted(numbers) == stored[len(stored) - fewest :]
 
