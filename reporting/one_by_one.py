@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import UsageError
-from configs.loading import parse_recorded_config, read_yaml
+from configs.loading import parse_recorded_config
+from configs.plain_yaml import read_yaml
 from configs.schema import Config
 from continual.metrics import continual_world, measures
 from reporting.plots import Curves, read_curves

@@ -100,11 +100,6 @@ class MetricsLog:
         self._tensorboard.add_figure(key, figure, step)
         self._tensorboard.flush()
 
-    def show(self, key: str, figure: Figure, env_steps: int) -> None:
-        """Give TensorBoard a picture."""
-        self._tensorboard.add_figure(key, figure, env_steps, close=False)
-        self._tensorboard.flush()
-
     def close(self) -> None:
         """Close the event file; every `write` has flushed it."""
         with suppress(OSError):  # that the disk is full has been said
