@@ -18,9 +18,6 @@ from configs.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _EVENTS = "events.out.tfevents."
 
 
