@@ -133,7 +133,8 @@ def report(state: RunState, recorder: Recorder, folder: Path) -> None:
     config = state.plan.config
     results = recorder.evaluate(config.evaluation.report_goals)
     facts = report_facts(config, state.progress.env_steps, config.evaluation)
-    made = make_report(results, facts, measure_phases(folder, config))
+    phases = measure_phases(folder, config, state.progress.env_steps)
+    made = make_report(results, facts, phases)
     write_report(made, folder)
     print(f"{format_table(made)}\nreport: {folder}/report.md, report.json, report.csv")
     if "matrix" in made:

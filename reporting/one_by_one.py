@@ -25,18 +25,19 @@ SCENARIO = "task-incremental: the task is known in training and at test; one net
 """In the terms of van de Ven & Tolias 2019 (arXiv 1904.07734): the networks are given the task's one-hot."""
 
 
-def measure_phases(folder: Path, config: Config) -> OneByOne:
+def measure_phases(folder: Path, config: Config, env_steps: int) -> OneByOne:
     """The part of a run's report; nothing for tasks together, or before the first phase has ended.
 
     Args:
         folder: of the run.
         config: of the run.
+        env_steps: that the run has made.
 
     Raises:
         UsageError: metrics.csv is missing, or lacks an evaluation of a phase that has ended.
     """
     env = config.env
-    ended = min(config.total_env_steps // env.steps_per_task, len(env.task_names))
+    ended = env_steps // env.steps_per_task
     if env.schedule == "together" or not ended:
         return {}
     tasks, path = env.task_names[:ended], folder / "metrics.csv"
