@@ -64,7 +64,7 @@ class NetworkConfig:
     kind: Literal["dendritic", "plain", "xdg"] = "dendritic"
     """dendritic: the context gates the units; plain: no gates; xdg: each task has its own random units,
     the others are off (Masse et al. 2018)."""
-    hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (512, 512)
+    hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (1024, 1024)
     """Units in each hidden layer."""
     activation: Literal["relu", "k_winners"] = "k_winners"
     """Hidden activation; k_winners keeps the largest units and has no ReLU."""
@@ -74,7 +74,7 @@ class NetworkConfig:
     """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
     num_segments: Annotated[int, Ge(1), Le(1_000)] = 10
     """dendritic: segments per unit."""
-    context_density: Fraction = 0.1
+    context_density: Fraction = 0.02
     """dendritic: context density that the segments' initialisation assumes; less is larger weights."""
     gated_off: Annotated[float, Ge(0), Lt(1)] = 0.8
     """xdg: fraction of the units that are off in a task."""
@@ -86,11 +86,11 @@ class LearningConfig:
 
     __pydantic_config__ = _STRICT
 
-    epochs: Annotated[int, Ge(1), Le(10_000)] = 3
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 5
     """Passes over each task's training images."""
-    batch_size: Annotated[int, Ge(2), Le(10**6)] = 256
+    batch_size: Annotated[int, Ge(2), Le(10**6)] = 32
     """Images per gradient step; what is left at the end of a pass is left out."""
-    lr: Rate = 5e-4
+    lr: Rate = 1e-3
     """Learning rate."""
     final_lr_fraction: Fraction = 1.0
     """Within each task the learning rate falls linearly to this fraction."""
