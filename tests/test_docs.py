@@ -18,10 +18,11 @@ import pytest
 from conftest import ROOT
 
 from configs import Config
+from configs.permuted_mnist import PermutedConfig
 from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
 
 README = ROOT / "README.md"
-SCRIPTS = ("train_mt10.py", "evaluate.py")
+SCRIPTS = ("train_mt10.py", "train_permuted_mnist.py", "evaluate.py")
 MODULES = ("benchmarks", "reporting.plots", "tests.stress")
 """Run with `python -m`, and like the scripts with flags of their own."""
 _SKIPPED_FOLDERS = {"runs", "node_modules", "build", "dist"}
@@ -165,6 +166,7 @@ def unknown_flags(command: list[str], known: frozenset[str]) -> list[str]:
     ("program", "expected"),
     [
         (("train_mt10.py",), {"--config", "--resume", "--dry-run", "--seed", "--agent.actor-lr"}),
+        (("train_permuted_mnist.py",), {"--config", "--data.folder", "--learning.lr"}),
         (("evaluate.py",), {"--help", "--goals", "--seed", "--actions", "--out"}),
         (("-m", "benchmarks"), {"--quick", "--json", "--precision"}),
         (("-m", "reporting.plots"), {"--out"}),
@@ -180,7 +182,7 @@ def test_help_is_read_correctly(program: tuple[str, ...], expected: set[str]) ->
     assert unknown_flags(["python", *program, "--sede", "1"], known) == ["--sede"]
 
 
-def test_readme_shows_how_to_run_both_commands() -> None:
+def test_readme_shows_how_to_run_all_commands() -> None:
     programs = [program_of(command) for command in command_lines(README)]
     assert {(script,) for script in SCRIPTS} <= set(programs)
 
@@ -216,7 +218,7 @@ def runs_as_module(name: str) -> bool:
 # Names in backticks. Prose may use any word there; what is checked looks like one of ours.
 
 _ROOMS = ("agent", "benchmarks", "configs", "dendrites", "docs", "envs", "machine", "reporting")
-_ROOMS += ("tests", "training")
+_ROOMS += ("tests", "training", "continual", "permuted_mnist")
 _OTHERS = ("gymnasium", "metaworld", "mujoco", "numpy", "torch")
 """Libraries whose names, where they stand dotted in a document, should be right as well."""
 _DATA = {".csv", ".json", ".npz", ".safetensors", ".png", ".lock", ".txt"}
@@ -291,7 +293,10 @@ def has_member(holder: object, names: list[str]) -> bool:
 
 def is_setting(names: list[str]) -> bool:
     """Whether this is a key of a config: `replay.batch_size`."""
-    holder: object = Config()
+    return any(_is_field(config, names) for config in (Config(), PermutedConfig()))
+
+
+def _is_field(holder: object, names: list[str]) -> bool:
     for name in names:
         if not dataclasses.is_dataclass(holder) or not hasattr(holder, name):
             return False
@@ -328,7 +333,9 @@ def wrong_name(code: str) -> bool:
     if dotted is None or Path(dotted[1]).suffix.lower() in _DATA | _CODE:
         return False
     names = dotted[1].split(".")
-    sections = [field.name for field in dataclasses.fields(Config)]
+    sections = [
+        field.name for kind in (Config, PermutedConfig) for field in dataclasses.fields(kind)
+    ]
     known = (*_ROOMS, *_OTHERS, *project_modules(), *sections)
     return (names[0][0].isupper() or names[0] in known) and not resolves(names)
 
