@@ -29,7 +29,7 @@ PUBLISHED: dict[str, dict[str, float | None]] = {
         "_si_xdg": 0.980,
     },
     "permuted_mnist_100": {"": 0.814, "_si": 0.916, "_mlp": 0.483},
-    "digits": {"": None, "_clustering": None, "_k_winners": None, "_relu": None, "_mlp": None},
+    "digits": {"": None, "_clustering": None, "_k_winners": None, "_mlp": None},
 }
 """Base -> ending of a method's name -> what Iyer et al. 2022 (arXiv 2201.00042) report."""
 NAMES = {
