@@ -74,7 +74,7 @@ def train(run: RunState, folder: Path, resumed: bool) -> int:
 
 def learn(run: RunState, recorder: Recorder, signals: StopSignals) -> None:
     """The loop: one task after the other, and after each all that have been learned are tested."""
-    if not run.progress.gradient_steps:
+    if run.untrained.isnan().any():
         recorder.evaluate_untrained()
     while run.progress.tasks_done < run.tasks.num_tasks:
         learn_task(run, recorder, signals)
@@ -85,6 +85,7 @@ def learn_task(run: RunState, recorder: Recorder, signals: StopSignals) -> None:
     """All gradient steps of the next task, or those that are left of it in a resumed run."""
     task, learning, total = run.progress.tasks_done, run.config.learning, run.steps_per_task
     done = run.progress.gradient_steps - task * total
+    signals.check()
     if not done:
         run.contexts.begin_task(task, run.tasks.train_images(task))
     batches = run.tasks.batches(task, learning.epochs, learning.batch_size, first=done)

@@ -58,7 +58,7 @@ class ClusteredContexts:
         compared = images[:, self._pixels].double()
         order = sorted(range(len(self.table)), key=lambda cluster: cluster != self._last)
         for cluster in order:
-            if hotelling_p_value(compared, self._exemplars[cluster].double()) > self._p_value:
+            if self._likeness(compared, cluster) > self._p_value:
                 self._join(cluster, images)
                 break
         else:
@@ -96,6 +96,12 @@ class ClusteredContexts:
         self._last = int(state["last"])
         self._generator.set_state(state["generator"])
 
+    def _likeness(self, compared: Tensor, cluster: int) -> float:
+        """The p-value of a batch `[b, compared]` and a cluster, on as many pixels as the images allow."""
+        kept = self._exemplars[cluster].double()
+        pixels = (len(compared) + len(kept)) // 2
+        return hotelling_p_value(compared[:, :pixels], kept[:, :pixels])
+
     def _open(self, images: Tensor) -> None:
         self._last = len(self.table)
         mean = images.double().mean(dim=0, keepdim=True)
@@ -116,6 +122,7 @@ class ClusteredContexts:
         ) / after
         self._count[cluster] = after
         if after >= 2 * self._renewed_at[cluster]:
+            self.table = self.table.clone()  # others may hold a row of it
             self.table[cluster] = self._mean[cluster].float()
             self._renewed_at[cluster] = after
         # Of old and new in proportion to how many images each stands for.
@@ -136,20 +143,21 @@ def hotelling_p_value(first: Tensor, second: Tensor) -> float:
 
     Hotelling's T2 with the pooled covariance S of rank r, in the space where it has a variance:
     T2 = n m / (n + m) d' S^+ d, and F = (n + m - r - 1) / (r (n + m - 2)) T2 is distributed as
-    F(r, n + m - r - 1). A difference where neither sample varies is proof: 0.
+    F(r, n + m - r - 1). A pixel that is constant in each sample and differs between them is proof: 0.
 
     Args:
-        first, second: `[n, p]` and `[m, p]`, float64, with n + m > r + 1.
+        first, second: `[n, p]` and `[m, p]`, float64, with n + m of p + 2 or more.
     """
     n, m = len(first), len(second)
     difference = first.mean(dim=0) - second.mean(dim=0)
+    constant = (first == first[0]).all(dim=0) & (second == second[0]).all(dim=0)
+    if (first[0] != second[0])[constant].any():
+        return 0.0
     centred = torch.cat([first - first.mean(dim=0), second - second.mean(dim=0)])
     values, vectors = torch.linalg.eigh(centred.T @ centred / (n + m - 2))
     varies = values > values[-1].clamp(min=1e-12) * 1e-9
     rank = int(varies.sum())
     along = difference @ vectors  # [p]
-    if (along[~varies].abs() > 1e-6).any():
-        return 0.0
     free = n + m - rank - 1
     if rank == 0 or free < 1:
         return 1.0

@@ -83,8 +83,9 @@ class PrototypeContexts:
         self.table = torch.empty(0, pixels)
 
     def begin_task(self, task: int, images: Tensor) -> None:
-        """A new prototype: the mean of the task's training images."""
-        self.table = torch.cat([self.table, images.mean(dim=0, keepdim=True).cpu()])
+        """A new prototype: the mean of the task's training images. A second call changes nothing."""
+        if task == len(self.table):
+            self.table = torch.cat([self.table, images.mean(dim=0, keepdim=True).cpu()])
 
     def of_batch(self, images: Tensor) -> int:
         """The newest prototype."""

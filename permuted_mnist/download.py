@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from configs.errors import UsageError
@@ -49,7 +50,7 @@ def _fetch(file: str, folder: Path, mirrors: Sequence[str]) -> None:
                 ):
                     shutil.copyfileobj(answer, out)
                 checked_bytes(draft, draft.stem)
-            except (OSError, UsageError) as problem:
+            except (OSError, HTTPException, UsageError) as problem:
                 problems.append(f"{mirror}: {problem}")
                 continue
             draft.replace(folder / file)

@@ -48,13 +48,14 @@ def forecast(config: PermutedConfig) -> Forecast:
     numbers = 4 * optimized + feed_forward + segments + 2 * winning + protection
     data = 2 * images * pixels  # as they are, and as the task shows them
     scratch = 4 * tasks * network.num_segments * sum(network.hidden) * bool(winning)
-    saved = 3 * optimized + segments + 2 * winning + protection
+    saved = 3 * optimized + feed_forward + segments + 2 * winning + protection
+    read = 2 * feed_forward + segments  # the largest part of a checkpoint, when a run is resumed
     return Forecast(
         feed_forward,
         nonzero,
         segments,
         winning,
-        4 * (numbers + data + scratch) + 600_000_000,  # torch itself
+        4 * (numbers + data + scratch + read) + 600_000_000,  # torch itself
         4 * saved,
     )
 

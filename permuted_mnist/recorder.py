@@ -46,7 +46,7 @@ class Recorder:
         self.run, self.folder, self.signals = run, folder, signals
         progress, num_tasks = run.progress, run.tasks.num_tasks
         per_task = [f"eval/accuracy/task_{task}" for task in range(num_tasks)]
-        has_row = progress.last_log_gradient_steps == progress.gradient_steps
+        has_row = progress.last_row_gradient_steps == progress.gradient_steps
         next_row = progress.gradient_steps + has_row
         written = (next_row, progress.metrics_bytes) if resumed else None
         self.log = MetricsLog(folder, COUNTERS, [*KEYS, *per_task], written)
@@ -117,6 +117,7 @@ class Recorder:
         known = {"contexts/known": float(len(self.run.contexts.table))}
         self.log.write(asdict(progress), {**means, **known, **row, **timing})
         progress.metrics_bytes = self.log.size
+        progress.last_row_gradient_steps = progress.gradient_steps
 
     def _save(self) -> None:
         """Write a checkpoint; where the disk does not take it, say so and go on."""

@@ -26,7 +26,7 @@ def make_report(run: RunState) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "data": run.tasks.images.name,
         "scenario": SCENARIO,
-        "told": run.contexts.told,
+        "told": _told(run),
         "seed": config.seed,
         **measures(matrix, run.untrained.numpy()),
         "matrix": _plain(matrix),
@@ -67,6 +67,14 @@ def format_report(report: dict[str, Any]) -> str:
         ["contexts known", str(report["contexts"])],
     ]
     return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True)
+
+
+def _told(run: RunState) -> str:
+    """What the method is told: a learning rate that falls within a task needs the task's length."""
+    told = run.contexts.told
+    if run.config.learning.final_lr_fraction == 1:
+        return told
+    return told.replace("where a task begins", "where a task begins and how long it lasts")
 
 
 def _plain(values: np.ndarray) -> list[Any]:

@@ -46,6 +46,8 @@ class Progress:
     context: Annotated[int, Ge(-1), Le(2**31)] = -1
     """Row of the contexts' table that is being learned; -1 before the first batch."""
     last_log_gradient_steps: Count = 0
+    last_row_gradient_steps: Annotated[int, Ge(-1), Le(2**53)] = -1
+    """Of any row, an evaluation's included; -1 before the first."""
     last_checkpoint_gradient_steps: Count = 0
     elapsed_hours: Annotated[float, Ge(0), Le(10**6)] = 0.0
     """Wall-clock until the last row of metrics, evaluations included, pauses not."""
@@ -104,7 +106,7 @@ class RunState:
     def follow_context(self, images: Tensor) -> None:
         """Let the learner know which context a batch `[b, pixels]` has."""
         row = self.contexts.of_batch(images)
-        context = self.contexts.table[row].to(self.device)
+        context = self.contexts.table[row].to(self.device, copy=True)  # the table may be renewed
         if row != self.progress.context:
             self.learner.enter(context)
             self.progress.context = row
@@ -147,7 +149,7 @@ class RunState:
                     tensor.copy_(network[name])
             self.contexts.load_state_dict(load_part(checkpoint, "contexts"))
             row = self.progress.context
-            context = None if row < 0 else self.contexts.table[row].to(self.device)
+            context = None if row < 0 else self.contexts.table[row].to(self.device, copy=True)
             names = ("optimizer", "winning", "protection")
             self.learner.load_state_dict(
                 {name: load_part(checkpoint, name) for name in names}, context

@@ -79,6 +79,29 @@ def test_a_prototype_is_the_mean_of_what_joined_when_the_cluster_last_doubled() 
         torch.testing.assert_close(contexts.table[0], images[:seen].mean(dim=0))
 
 
+@pytest.mark.parametrize(("batch", "exemplars"), [(8, 100), (32, 16), (2, 2)])
+def test_small_batches_and_few_exemplars_are_compared_on_fewer_pixels(
+    batch: int, exemplars: int
+) -> None:
+    images, shown = shown_images(20 * batch), permutations(2, 64, generator(1))
+    contexts = clusters(exemplars=exemplars)
+    found = [
+        [contexts.of_batch(rows[:, pixels]) for rows in images.split(batch)] for pixels in shown
+    ]
+    assert found[0] == [0] * 20  # a known task opens no cluster, whatever the power to tell apart
+    assert batch == 2 or set(found[1]) == {1}
+
+
+def test_a_row_of_the_table_that_someone_holds_stays_what_it_is() -> None:
+    images, contexts = shown_images(300), clusters()
+    contexts.of_batch(images[:100])
+    held = contexts.table[0]
+    before = held.clone()
+    contexts.of_batch(images[100:200])  # doubles the cluster
+    assert torch.equal(held, before)
+    assert not torch.equal(contexts.table[0], before)
+
+
 def test_clusters_go_on_from_a_checkpoint_as_if_never_stopped() -> None:
     images, shown = shown_images(1_000), permutations(3, 64, generator(1))
     one, other = clusters(compared=20), clusters(compared=20)

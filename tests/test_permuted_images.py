@@ -69,6 +69,12 @@ def test_damaged_idx_data_is_refused(data: bytes, problem: str) -> None:
             "not the file of MNIST",
         ),
         (
+            lambda path: path.with_name(f"{path.name}.gz").write_bytes(
+                gzip.compress(idx(IMAGES))[:10] + b"\xff" * 40
+            ),
+            "can't be read",
+        ),
+        (
             # unpacked, a thousand times as large: it is not read to its end
             lambda path: path.with_name(f"{path.name}.gz").write_bytes(
                 gzip.compress(bytes(300_000_000), 1)

@@ -40,7 +40,7 @@ def test_a_table_of_methods_by_hand(tmp_path: Path) -> None:
         "",
         "92.5% (60.7 to 124.3)",
     ]
-    assert cells[2][0] == "the same, contexts from clusters"
+    assert cells[2][0] == "dendrites, k-winners, clusters"
     assert cells[2][2:] == ["80.0%", "-5.0", "85.0%", "10.0%", "3", "30.0", "1", "94.3%"]
     assert cells[3][3] == "-20.0 (-20.0 to -20.0)"
     assert cells[3][7:] == ["15.0", "2", "82.0%"]

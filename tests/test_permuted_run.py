@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_permuted_mnist
 from configs import UsageError
+from continual.contexts import PrototypeContexts
 from continual.metrics import measures
 from permuted_mnist.learner import Learner
 from permuted_mnist.recorder import COUNTERS, KEYS
@@ -90,6 +91,13 @@ def differences(one: Path, other: Path) -> list[str]:
     return found
 
 
+def events(run: Path) -> list[tuple[int, float]]:
+    """What TensorBoard shows of the evaluations."""
+    accumulator = EventAccumulator(str(run / "tensorboard"))
+    accumulator.Reload()
+    return [(event.step, event.value) for event in accumulator.Scalars("eval/accuracy")]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stop", [22, 31], ids=["at a boundary", "within a task"])
 def test_a_run_that_was_stopped_equals_one_that_was_not(
@@ -109,6 +117,50 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert differences(whole, stopped) == []
     assert train("--resume", stopped)[0] == 0  # a finished run changes nothing
     assert differences(whole, stopped) == []
+    assert events(whole) == events(stopped)
+
+
+@pytest.mark.parametrize("task", [0, 1])
+def test_a_run_that_was_stopped_while_a_task_begins_equals_one_that_was_not(
+    task: int, finished: Path, tmp_path: Path
+) -> None:
+    begin = PrototypeContexts.begin_task
+
+    def stopping(self: PrototypeContexts, index: int, images: torch.Tensor) -> None:
+        begin(self, index, images)
+        if index == task:
+            signal.raise_signal(signal.SIGINT)
+
+    with patch.object(PrototypeContexts, "begin_task", stopping):
+        assert train(*TINY, "--out", tmp_path / "run", "--seed", "4")[0] == 128 + signal.SIGINT
+    assert train("--resume", tmp_path / "run")[0] == 0
+    assert differences(finished, tmp_path / "run") == []
+
+
+def test_a_context_that_moves_reaches_the_segments(tmp_path: Path) -> None:
+    """Clusters' prototypes are renewed while a task is learned; the winners are then those that match."""
+    arguments = [
+        *TINY,
+        *KINDS["clustering"],
+        "--learning.batch-size",
+        "64",
+        "--out",
+        tmp_path / "run",
+    ]
+    moved = []
+    move = Learner.move
+
+    def watching(self: Learner, context: torch.Tensor) -> None:
+        move(self, context)
+        self.write_back()
+        for winning, layer in zip(self.winning, self.network.layers, strict=True):
+            strongest = layer.dendrites.activations(context).abs().max(dim=0).indices
+            assert torch.equal(winning.winner, strongest)
+        moved.append(context)
+
+    with patch.object(Learner, "move", watching):
+        assert train(*arguments)[0] == 0
+    assert len(moved) >= 9  # 44 batches of each of three tasks: at 2, 4, 8, 16 and 32
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +238,10 @@ def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
         ("--data.name mnist --data.folder /nowhere", "/nowhere: no train-images-idx3-ubyte"),
         ("--resume nowhere", "--resume nowhere: no run there"),
         ("--machine.device cuda:7", "--machine.device cuda:7"),
+        (
+            "--data.evaluate-on validation --learning.batch-size 1200",
+            "learning.batch_size: there are 1,199 training images; give at most so many",
+        ),
         (
             "--context.kind clustering --learning.final-lr-fraction 0.1",
             "learning.final_lr_fraction: clustering is not told how long a task lasts; leave it at 1",

@@ -10,27 +10,34 @@ from configs.command_line import RunCommand, parse_run_command
 from configs.permuted_mnist.schema import PermutedConfig
 from configs.settings import Settings
 
+TRAINING_IMAGES = {
+    ("digits", "test"): 1_438,
+    ("digits", "validation"): 1_199,
+    ("mnist", "test"): 60_000,
+    ("mnist", "validation"): 50_000,
+}
+"""By `data.name` and `data.evaluate_on`."""
+
 
 def inconsistencies(config: PermutedConfig) -> Iterator[str]:
     """What is wrong with a config whose single values are all right: `key: problem, fix`."""
     network, context = config.network, config.context
     if network.kind == "xdg" and context.kind != "one_hot":
         yield "network.kind: xdg has to know the task; add --context.kind one_hot"
-    if context.kind == "clustering" and context.cluster_exemplars < config.learning.batch_size // 2:
-        yield "context.cluster_exemplars: give at least half of learning.batch_size"
     if context.kind == "clustering" and config.learning.final_lr_fraction != 1:
         yield (
             "learning.final_lr_fraction: clustering is not told how long a task lasts; leave it at 1"
         )
-    if config.data.name == "digits" and config.learning.batch_size > 1_200:
-        yield "learning.batch_size: digits has 1,437 training images; give at most 1200"
+    images = TRAINING_IMAGES[config.data.name, config.data.evaluate_on]
+    if config.learning.batch_size > images:
+        yield f"learning.batch_size: there are {images:,} training images; give at most so many"
 
 
 PERMUTED = Settings(
     schema=PermutedConfig,
     presets=Path(__file__).parent,
     rules=inconsistencies,
-    may_change=("recording.log_", "recording.checkpoint_", "machine."),
+    may_change=("data.folder", "recording.", "machine."),  # files have known sums
 )
 """`Settings` of a run of permuted images."""
 

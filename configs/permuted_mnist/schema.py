@@ -1,6 +1,6 @@
 """Every setting of train_permuted_mnist.py, with its default: the preset `digits`.
 
-Only what `machine` and `recording` hold may be another in a resumed run.
+Only `data.folder` and what `machine` and `recording` hold may be another in a resumed run.
 """
 
 from __future__ import annotations
@@ -110,8 +110,6 @@ class RecordingConfig:
     """A row of metrics every so many gradient steps."""
     checkpoint_interval_gradient_steps: Count = 5_000
     """A checkpoint every so many gradient steps."""
-    evaluation_interval_tasks: Count = 1
-    """Evaluate every so many tasks, and after the last; R has no other rows."""
 
 
 @dataclass(frozen=True)
