@@ -76,7 +76,7 @@ class Learner:
         self.optimizer.param_groups[0]["lr"] = self.settings.lr * fraction
         self.optimizer.zero_grad()
         logits = self.network(images, self._gates_now())
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         loss.backward()
         if self.protection is not None:
             self.protection.before_step()

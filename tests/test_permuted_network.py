@@ -168,6 +168,24 @@ def test_protection_holds_weights_that_mattered_for_the_task_before() -> None:
     assert distance(1000.0) < 0.5 * distance(0.0)
 
 
+def test_smoothed_labels_by_hand() -> None:
+    """0.8 of the label, and 0.02 of each of the ten classes."""
+    config = replace(SMALL, learning=replace(SMALL.learning, label_smoothing=0.2))
+    learner, images, labels = (
+        Learner(network(config.network), config),
+        draw(8, PIXELS),
+        torch.arange(8),
+    )
+    context = draw(CONTEXT)
+    learner.enter(context)
+    with torch.no_grad():
+        logits = learner.network(images, learner.network.gates(context))
+    log_p = logits.log_softmax(dim=1)
+    expected = -(0.8 * log_p[labels, labels] + 0.02 * log_p.sum(dim=1)).mean()
+    told = learner.update(images, labels, progress=0.0)
+    torch.testing.assert_close(told["losses/cross_entropy"], expected)
+
+
 def test_the_learning_rate_falls_within_a_task() -> None:
     config = replace(SMALL, learning=replace(SMALL.learning, lr=0.1, final_lr_fraction=0.2))
     learner = Learner(network(config.network), config)

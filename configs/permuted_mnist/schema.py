@@ -94,6 +94,9 @@ class LearningConfig:
     """Learning rate."""
     final_lr_fraction: Fraction = 1.0
     """Within each task the learning rate falls linearly to this fraction."""
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of each label that is spread over all classes (Szegedy et al. 2016): 0 for none. Logits that
+    need not grow without end change less of what other tasks have learned."""
     epsilon: Rate = 1e-8
     """Adam's: weights whose gradients are much smaller than this hardly move."""
     reset_optimizer: bool = True
