@@ -11,18 +11,20 @@ from __future__ import annotations
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.markdown import insert_tables
+from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
 from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
 
-DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md")
+DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md", "docs/continual.md")
 
 
 def make_tables() -> dict[str, str]:
     """Every table, by the name in its marker."""
     tables = tuning_tables() | reliability_tables() | comparison_tables(read_comparison())
     tables["shipped-report"] = shipped_table()
+    tables |= permuted_tables()
     for name in run_names():
         tables |= run_tables(name)
     return tables
@@ -36,6 +38,9 @@ def draw_figures() -> None:
     comparison = {NETWORKS[network]: runs for network, runs in read_comparison().items()}
     draw_comparison(comparison, images / "comparison.png")
     draw_soak(read_soak(), images / "soak.png")
+    for base in PUBLISHED:
+        if read_reports(base):
+            draw_permuted(base, images / f"{base}.png")
 
 
 def main() -> None:

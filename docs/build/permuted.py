@@ -80,7 +80,7 @@ def methods_table(base: str, folder: Path = FOLDER) -> str:
         rows.append(
             (
                 NAMES[ending],
-                reports[0]["told"],
+                reports[0]["told"].replace(" while learning, nothing at test", ""),
                 _percent(accuracy),
                 "" if not ending else _points(np.array(pairs)),
                 _percent(np.array([_own(report) for report in reports])),
@@ -91,7 +91,14 @@ def methods_table(base: str, folder: Path = FOLDER) -> str:
                 "" if theirs is None else f"{theirs:.1%}",
             )
         )
-    headers = ("method", "told", "accuracy", "difference", "when just learned", "forgetting")
+    headers = (
+        "method",
+        "told while learning",
+        "accuracy",
+        "difference",
+        "when just learned",
+        "forgetting",
+    )
     return table((*headers, "clusters", "minutes", "n", "published"), rows)
 
 
