@@ -46,6 +46,9 @@ def test_streams_are_named_in_their_fixed_order():
         "exploration",
         "learning",
         "evaluation",
+        "permutations",
+        "order",
+        "contexts",
     ]
 
 

@@ -175,7 +175,8 @@ def load_part(checkpoint: Path, name: str, max_bytes: int = _MAX_PART_BYTES) -> 
                 raise ValueError("its header is too large")
         with safe_open(path, framework="pt") as part:
             return {key: part.get_tensor(key) for key in part.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+        # RuntimeError: torch opens the file once more, and a run that is training may have removed it
         raise UsageError(
             f"{path}: not a checkpoint part ({error}); use another checkpoint"
         ) from error
