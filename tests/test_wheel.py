@@ -83,11 +83,11 @@ def run(python: Path, folder: Path, *arguments: object) -> str:
 def test_the_wheel_holds_every_module_and_what_they_read(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    modules = {path.name for path in (ROOT / "train_mt10.py", ROOT / "evaluate.py")}
+    modules = {path.name for path in ROOT.glob("*.py")}
     for package in PACKAGES:
         folder = ROOT / package.replace(".", "/")
         modules |= {str(path.relative_to(ROOT)) for path in folder.glob("*.py")}
-    presets = {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")}
+    presets = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
     kernels = {
         f"dendrites/kernels/{path.name}" for path in (ROOT / "dendrites/kernels").glob("*.[ch]")
     }

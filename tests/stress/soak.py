@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +108,10 @@ def _sample(trainer: int, run: Path, hours: float) -> list[float] | None:
 def _size(folder: Path) -> int:
     """Bytes of all files; those that vanish meanwhile do not count."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for inside, _, files in os.walk(
+        folder
+    ):  # passes over folders that vanish, which rglob does not
+        for name in files:
+            with suppress(OSError):
+                total += (Path(inside) / name).stat().st_size
     return total
