@@ -1,7 +1,7 @@
 """Train one network on permuted images, one task after the other, without a task label at test.
 
-    python train_permuted_mnist.py                                     # small digits, a minute
-    python train_permuted_mnist.py --config permuted_mnist_10          # as published, ten tasks
+    python train_permuted_mnist.py                                     # small digits, half a minute
+    python train_permuted_mnist.py --config permuted_mnist_10          # ten tasks of MNIST
     python train_permuted_mnist.py --resume runs/RUN                   # go on after Ctrl-C or a crash
     tensorboard --logdir runs                                          # watch
 

@@ -35,5 +35,13 @@ def configure_logging() -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, _ConsoleHandler) for handler in root.handlers):
         root.addHandler(_ConsoleHandler())
-    for room in ("agent", "dendrites", "envs", "machine", "reporting", "training"):
+    for room in (
+        "agent",
+        "dendrites",
+        "envs",
+        "machine",
+        "permuted_mnist",
+        "reporting",
+        "training",
+    ):
         logging.getLogger(room).setLevel(logging.INFO)

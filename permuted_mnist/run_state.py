@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
 from numpy.random import SeedSequence
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from configs.errors import UsageError
@@ -29,9 +28,8 @@ from training.checkpoints.folder import (
     save_checkpoint,
 )
 from training.metrics.accumulator import MeanAccumulator
+from training.progress import Count, parse_counters
 from training.streams import seed_streams, torch_generator
-
-Count = Annotated[int, Ge(0), Le(2**53)]
 
 
 @dataclass
@@ -139,7 +137,7 @@ class RunState:
         recorded = PERMUTED.parse_recorded(state["config"], source=f"{source}: config")
         for key in PERMUTED.fixed_changes(recorded, self.config):
             raise UsageError(f"{source}: '{key}' is another one than in config.yaml; another run?")
-        self.progress = _parse_progress(state["progress"], source)
+        self.progress = parse_counters(_PROGRESS, state["progress"], source)
         network = load_part(checkpoint, "network")
         own = self._network()
         require_alike(own, network, f"{checkpoint}/network.safetensors")
@@ -182,12 +180,3 @@ def make_contexts(config: PermutedConfig, pixels: int, stream: SeedSequence) -> 
         settings.cluster_p_value,
         torch_generator(stream),
     )
-
-
-def _parse_progress(data: Any, source: str) -> Progress:
-    try:
-        return _PROGRESS.validate_json(json.dumps(data))  # strict JSON: no text for numbers
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = ".".join(map(str, problem["loc"])) or "all of them"
-        raise UsageError(f"{source}: progress: {name}: {problem['msg'].lower()}") from error

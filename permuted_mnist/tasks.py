@@ -82,7 +82,11 @@ class PermutedTasks:
 
         `first` of the batches, over all epochs, are left out: those before a resumed run was stopped.
         """
-        images, labels = self.train_images(task), self.images.train_labels
+        images, labels, shown = (
+            self.images.train,
+            self.images.train_labels,
+            self._permutations[task],
+        )
         per_epoch = self.steps_per_epoch(batch_size)
         for epoch in range(first // per_epoch, epochs):
             seed = SeedSequence(
@@ -91,4 +95,4 @@ class PermutedTasks:
             rows = torch.randperm(len(images), generator=torch_generator(seed))
             for index in range(first % per_epoch if epoch == first // per_epoch else 0, per_epoch):
                 chosen = rows[index * batch_size : (index + 1) * batch_size]
-                yield images[chosen], labels[chosen]
+                yield images[chosen][:, shown], labels[chosen]

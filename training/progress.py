@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Le
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from configs.schema import Config
 from training.phases import phase_at
 
 Count = Annotated[int, Ge(0), Le(2**53)]
+CountersT = TypeVar("CountersT")
 
 
 @dataclass
@@ -95,13 +96,18 @@ _SCHEMA = TypeAdapter(Progress)
 
 
 def parse_progress(data: Any, source: str) -> Progress:
+    """The progress that a checkpoint of train_mt10.py holds, as `parse_counters` has it."""
+    return parse_counters(_SCHEMA, data, source)
+
+
+def parse_counters(schema: TypeAdapter[CountersT], data: Any, source: str) -> CountersT:
     """The progress that a checkpoint holds; `source` names it in errors.
 
     Raises:
         UsageError: one is missing, unknown, of another type or out of range.
     """
     try:
-        return _SCHEMA.validate_json(json.dumps(data))  # strict JSON: no text for numbers
+        return schema.validate_json(json.dumps(data))  # strict JSON: no text for numbers
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(map(str, problem["loc"])) or "all of them"
