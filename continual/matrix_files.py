@@ -41,7 +41,7 @@ def heat_map(matrix: NDArray[np.float64], tasks: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure  # takes a second
 
     size = 2.5 + min(8.0, 0.55 * len(tasks))
-    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    figure = Figure(figsize=(size + 1.5, size), layout="compressed")  # for axes of a fixed shape
     axes = figure.subplots()
     picture = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="viridis")
     figure.colorbar(picture, ax=axes, label="result [%]", shrink=0.8)
