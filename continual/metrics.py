@@ -22,7 +22,8 @@ def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str,
     | min_acc | mean over all tasks but the last of the lowest since own phase | De Lange et al. 2023, arXiv 2205.13452, at R's resolution |
 
     Args:
-        matrix: R `[T, T]`; above the diagonal but one it may be NaN, not measured.
+        matrix: R `[T, T]`; NaN where nothing was measured. The last row, the diagonal, and for `fwt` the
+            diagonal above it have to be there; `forgetting` and `min_acc` are of what else there is.
         untrained: `[T]`, of the network before the first task; without it there is no `fwt`.
 
     Raises:
@@ -36,7 +37,7 @@ def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str,
     found = {"acc": end.mean()}
     if num_tasks > 1:
         own, older = results.diagonal()[:-1], range(num_tasks - 1)
-        lowest = [results[j + 1 :, j].min() for j in older]
+        lowest = [np.nanmin(results[j + 1 :, j]) for j in older]
         found["bwt"] = (end[:-1] - own).mean()
         found["forgetting"] = (np.nanmax(results[:-1, :-1], axis=0) - end[:-1]).mean()
         found["min_acc"] = np.mean(lowest)

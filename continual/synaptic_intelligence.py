@@ -14,10 +14,14 @@ of the task's loss (there, of the loss with the term above).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
+
+_PIECE = 2**17
+"""Numbers of each tensor, 128 kB, that are worked on together: six such pieces fit into a processor's
+second cache, so that each number goes through memory once in a step and not once for each operation."""
 
 
 class SynapticIntelligence:
@@ -55,17 +59,19 @@ class SynapticIntelligence:
     def before_step(self) -> None:
         """Remember the task's gradient and the weights; add the gradient of the term."""
         gradients = [self._gradient_of(one) for one in self.parameters]
-        torch._foreach_copy_(self._gradient, gradients)
-        torch._foreach_copy_(self._before, self.parameters)
-        pull = torch._foreach_sub(self.parameters, self.anchors)
-        torch._foreach_mul_(pull, self.importance)
-        torch._foreach_add_(gradients, pull, alpha=2 * self.strength)
+        held = self._gradient, self._before, self.parameters, self.anchors, self.importance
+        for gradient, *piece in _pieces(gradients, *held):
+            task_gradient, before, parameter, anchor, importance = piece
+            task_gradient.copy_(gradient)
+            before.copy_(parameter)
+            gradient.addcmul_(importance, parameter - anchor, value=2 * self.strength)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Credit each weight with what its move has lowered the loss."""
-        moves = torch._foreach_sub(self.parameters, self._before)
-        torch._foreach_addcmul_(self._gain, self._gradient, moves, value=-1)
+        held = self._gain, self._gradient, self.parameters, self._before
+        for gain, gradient, parameter, before in _pieces(*held):
+            gain.addcmul_(gradient, parameter - before, value=-1)
 
     @torch.no_grad()
     def end_task(self) -> None:
@@ -118,3 +124,13 @@ class SynapticIntelligence:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         return parameter.grad
+
+
+def _pieces(*lists: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """Corresponding pieces of corresponding tensors, as flat views; on a GPU, whole tensors."""
+    for tensors in zip(*lists, strict=True):
+        if tensors[0].device.type != "cpu":
+            yield tensors
+            continue
+        split = [one.detach().view(-1).split(_PIECE) for one in tensors]
+        yield from zip(*split, strict=True)

@@ -12,7 +12,11 @@ from configs.permuted_mnist.schema import PermutedConfig
 from continual.synaptic_intelligence import SynapticIntelligence
 from continual.winning_segments import WinningSegments
 from dendrites import DendriticLayer
+from machine.compilation import Compiled
 from permuted_mnist.network import Gates, PermutedNetwork
+
+FEWEST_WEIGHTS = 2**21
+"""Feed-forward, for which compiling (half a minute) is shorter than what it saves: MNIST's networks."""
 
 
 class Learner:
@@ -26,6 +30,8 @@ class Learner:
     def __init__(self, network: PermutedNetwork, config: PermutedConfig) -> None:
         self.network, self.settings = network, config.learning
         feed_forward = network.feed_forward()
+        large = sum(parameter.numel() for parameter in feed_forward) >= FEWEST_WEIGHTS
+        self._objective = Compiled(self.objective, config.machine.compile if large else "never")
         protection = config.protection
         self.protection = (
             SynapticIntelligence(feed_forward, protection.strength, protection.damping)
@@ -75,8 +81,7 @@ class Learner:
         fraction = 1 - (1 - self.settings.final_lr_fraction) * progress
         self.optimizer.param_groups[0]["lr"] = self.settings.lr * fraction
         self.optimizer.zero_grad()
-        logits = self.network(images, self._gates_now())
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss, logits = self._objective(images, labels, self._gates_now())
         loss.backward()
         if self.protection is not None:
             self.protection.before_step()
@@ -84,12 +89,21 @@ class Learner:
         if self.protection is not None:
             self.protection.after_step()
         changed = sum(winning.after_step(self.optimizer) for winning in self.winning)
-        correct = (logits.detach().argmax(dim=1) == labels).float().mean()
+        correct = (logits.argmax(dim=1) == labels).float().mean()
         return {
             "losses/cross_entropy": loss.detach(),
             "train/accuracy": correct,
             "segments/winners_changed": float(changed),
         }
+
+    def objective(self, images: Tensor, labels: Tensor, gates: Gates) -> tuple[Tensor, Tensor]:
+        """The loss, scalar, and the logits without a gradient `[b, 10]`; arguments as in `update`.
+
+        `gates`: of each hidden layer `[units]`, or `None`.
+        """
+        logits = self.network(images, gates)
+        smoothing = self.settings.label_smoothing
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing), logits.detach()
 
     def write_back(self) -> None:
         """Bring the network's own segments up to date; learning may go on afterwards."""

@@ -83,20 +83,23 @@ class Recorder:
         run.untrained[:] = torch.tensor(self._accuracies(which), dtype=torch.float64)
 
     def evaluate(self) -> None:
-        """After a task: all tasks so far, and the next one, which has not been learned."""
-        run, task = self.run, self.run.progress.tasks_done
-        which = range(min(task + 2, run.tasks.num_tasks))
+        """After a task: it, the next one, which has not been learned, and if due all before it."""
+        run, task, total = self.run, self.run.progress.tasks_done, self.run.tasks.num_tasks
+        learned = task + 1
+        due = learned % run.config.recording.evaluation_interval_tasks == 0 or learned == total
+        which = range(0 if due else task, min(task + 2, total))
         results = self._accuracies(which)
         run.matrix[task, which] = torch.tensor(results, dtype=torch.float64)
-        so_far = results[: task + 1]
         run.progress.tasks_done += 1
-        row = {f"eval/accuracy/task_{one}": value for one, value in enumerate(so_far)}
-        row["eval/accuracy"] = sum(so_far) / len(so_far)
+        so_far = dict(zip(which, results, strict=True))
+        so_far.pop(learned, None)
+        row = {f"eval/accuracy/task_{one}": value for one, value in so_far.items()}
+        text = f"{learned} of {total} tasks learned: accuracy {so_far[task]:.1%} on the newest"
+        if due:
+            row["eval/accuracy"] = sum(so_far.values()) / learned
+            text += f", {so_far[0]:.1%} on the first, {row['eval/accuracy']:.1%} on all of them"
         self._write(row)
-        tqdm.write(
-            f"{task + 1} of {run.tasks.num_tasks} tasks learned: accuracy {row['eval/accuracy']:.1%} on "
-            f"all of them, {so_far[0]:.1%} on the first, {so_far[-1]:.1%} on the newest"
-        )
+        tqdm.write(text)
 
     def _accuracies(self, which: range) -> list[float]:
         run = self.run

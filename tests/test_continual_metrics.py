@@ -64,3 +64,10 @@ def test_vectors_have_a_value_for_each_task() -> None:
         measures(MATRIX, untrained=[0.1, 0.1])
     with pytest.raises(ValueError, match="nothing to transfer"):
         continual_world(MATRIX, [0.5, 0.5, 0.5], [0.5, 1.0, 0.5])
+
+
+def test_what_was_not_measured_is_left_out_of_the_best_and_the_lowest() -> None:
+    nan = float("nan")
+    found = measures([[0.9, nan, nan], [nan, 0.8, nan], [0.7, 0.5, 0.7]])
+    assert found["forgetting"] == pytest.approx(((0.9 - 0.7) + (0.8 - 0.5)) / 2)
+    assert found["min_acc"] == pytest.approx((0.7 + 0.5) / 2)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from configs.permuted_mnist import PermutedConfig
 from configs.permuted_mnist.schema import NetworkConfig
 from configs.protection import ProtectionConfig
+from machine.compilation import Compiled
 from permuted_mnist.learner import Learner
 from permuted_mnist.network import PermutedNetwork
 
@@ -206,3 +207,22 @@ def test_moments_are_forgotten_at_a_boundary_if_so_set(reset: bool) -> None:
     learner.update(draw(8, PIXELS), torch.arange(8), progress=0.0)
     learner.enter(draw(CONTEXT, seed=1))
     assert all((one not in learner.optimizer.state) is reset for one in net.feed_forward())
+
+
+def test_a_compiled_objective_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("permuted_mnist.learner.FEWEST_WEIGHTS", 0)
+    learned = []
+    for mode in ("never", "auto"):
+        config = replace(SMALL, machine=replace(SMALL.machine, compile=mode))
+        learner = Learner(network(SMALL.network), config)
+        for task in range(2):
+            learner.enter(draw(CONTEXT, seed=task))
+            for step in range(5):
+                images, labels = draw(16, PIXELS, seed=step), torch.arange(16) % 10
+                metrics = learner.update(images, labels, progress=step / 5)
+        learner.write_back()
+        learned.append(
+            [metrics["losses/cross_entropy"], *map(torch.clone, learner.network.parameters())]
+        )
+        assert not Compiled.failed
+    torch.testing.assert_close(*learned, rtol=1e-4, atol=1e-6)

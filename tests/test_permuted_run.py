@@ -37,6 +37,7 @@ KINDS = {
     "plain": ["--network.kind", "plain", "--network.activation", "relu"],
     "xdg": ["--network.kind", "xdg", "--context.kind", "one_hot"],
     "bfloat16": ["--machine.precision", "bfloat16"],
+    "rarely tested": ["--recording.evaluation-interval-tasks", "2"],
 }
 
 

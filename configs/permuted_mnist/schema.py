@@ -113,6 +113,9 @@ class RecordingConfig:
     """A row of metrics every so many gradient steps."""
     checkpoint_interval_gradient_steps: Count = 5_000
     """A checkpoint every so many gradient steps."""
+    evaluation_interval_tasks: Annotated[int, Ge(1), Le(1_000)] = 1
+    """All tasks so far are tested after every so many tasks, and after the last one. After each of the
+    others, only the newest is, and the next one."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,9 @@ class MachineConfig:
     """CPU threads; auto is all cores."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the hidden layers' products; auto is bfloat16 where it is fast."""
+    compile: Literal["auto", "never"] = "auto"
+    """auto: compile the loss and its gradient (half a minute once, then kept) of networks with 2 million
+    feed-forward weights or more; uncompiled if that fails."""
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,11 @@ def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
         if not reports:
             continue
         curves = np.array([_so_far(report) for report in reports])  # [n, T]
-        tasks = np.arange(1, curves.shape[1] + 1)
-        axes.plot(tasks, 100 * curves.mean(axis=0), color=f"C{index}", label=NAMES[ending])
-        low, high = curves.min(axis=0), curves.max(axis=0)
-        axes.fill_between(tasks, 100 * low, 100 * high, color=f"C{index}", alpha=0.2, linewidth=0)
+        measured = np.isfinite(curves).all(axis=0)
+        tasks, percent = 1 + measured.nonzero()[0], 100 * curves[:, measured]
+        axes.plot(tasks, percent.mean(axis=0), color=f"C{index}", label=NAMES[ending])
+        low, high = percent.min(axis=0), percent.max(axis=0)
+        axes.fill_between(tasks, low, high, color=f"C{index}", alpha=0.2, linewidth=0)
     axes.set(xlabel="tasks learned", ylabel="accuracy on all of them [%]")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -122,8 +123,9 @@ def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
 
 
 def _so_far(report: Report) -> NDArray[np.float64]:
-    """Mean accuracy on the first i + 1 tasks after task i: `[T]`."""
-    return np.array([np.mean(row[: index + 1]) for index, row in enumerate(report["matrix"])])
+    """Mean accuracy on the first i + 1 tasks after task i: `[T]`; NaN where not all were tested."""
+    matrix = np.array(report["matrix"], np.float64)  # [T, T]; None becomes NaN
+    return np.array([np.mean(row[: index + 1]) for index, row in enumerate(matrix)])
 
 
 def _own(report: Report) -> float:
