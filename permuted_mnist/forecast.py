@@ -23,8 +23,8 @@ class Forecast:
     nonzero: int
     """Of the feed-forward weights and biases."""
     segments: int
-    segments_at_a_time: int
-    """Those that win under one context: all that a step changes."""
+    units: int
+    """With segments, whose activations are all that a step changes of them."""
     memory_bytes: int
     checkpoint_bytes: int
 
@@ -40,21 +40,21 @@ def forecast(config: PermutedConfig) -> Forecast:
         for before, after in pairwise(widths)
     )
     context = tasks if config.context.kind == "one_hot" else pixels
-    winning = sum(network.hidden) * context if network.kind == "dendritic" else 0
-    segments = winning * network.num_segments
-    optimized = feed_forward + winning
+    units = sum(network.hidden) if network.kind == "dendritic" else 0
+    activations = units * network.num_segments
+    segments = activations * context
     protection = 5 * feed_forward if config.protection.strength else 0
-    # Weights, gradients and two moments; masks; segments, and what was the winner and is not.
-    numbers = 4 * optimized + feed_forward + segments + 2 * winning + protection
+    # Weights, gradients and two moments; masks; segments, their activations and moments.
+    numbers = 5 * feed_forward + segments + 4 * activations + protection
     data = 2 * images * pixels  # as they are, and as the task shows them
-    scratch = 4 * tasks * network.num_segments * sum(network.hidden) * bool(winning)
-    saved = 3 * optimized + feed_forward + segments + 2 * winning + protection
+    scratch = 4 * tasks * activations
+    saved = 4 * feed_forward + segments + 4 * activations + protection
     read = 2 * feed_forward + segments  # the largest part of a checkpoint, when a run is resumed
     return Forecast(
         feed_forward,
         nonzero,
         segments,
-        winning,
+        units,
         4 * (numbers + data + scratch + read) + 600_000_000,  # torch itself
         4 * saved,
     )
@@ -66,8 +66,7 @@ def describe(config: PermutedConfig) -> str:
     _, images = _SIZES[config.data.name]
     free = free_bytes(resolve_device(config.machine.device))
     segments = (
-        f", {needs.segments:,} of dendritic segments, of which {needs.segments_at_a_time:,} can change "
-        "under one context"
+        f", {needs.segments:,} of dendritic segments, learned as {needs.units:,} activations at a time"
         if needs.segments
         else ""
     )

@@ -79,7 +79,9 @@ class Learner:
             Its metrics.
         """
         fraction = 1 - (1 - self.settings.final_lr_fraction) * progress
-        self.optimizer.param_groups[0]["lr"] = self.settings.lr * fraction
+        reaches = [1.0, *(winning.reach for winning in self.winning)]
+        for group, reach in zip(self.optimizer.param_groups, reaches, strict=True):
+            group["lr"] = self.settings.lr * fraction * reach
         self.optimizer.zero_grad()
         loss, logits = self._objective(images, labels, self._gates_now())
         loss.backward()
@@ -111,7 +113,7 @@ class Learner:
             winning.write_back()
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Parts of a checkpoint; call `write_back` before the network is saved."""
+        """Parts of a checkpoint, next to the network's own weights as they are."""
         moments = {
             f"{index}.{key}": value
             for index, parameter in enumerate(self._optimized())
@@ -168,11 +170,12 @@ class Learner:
         return [winning.gate() for winning in self.winning] if self.winning else self._gates
 
     def _optimized(self) -> list[Tensor]:
-        return [*self.network.feed_forward(), *(winning.weight for winning in self.winning)]
+        return [*self.network.feed_forward(), *(winning.activation for winning in self.winning)]
 
     def _adam(self) -> torch.optim.Adam:
-        settings = self.settings
-        return torch.optim.Adam(self._optimized(), lr=settings.lr, eps=settings.epsilon, fused=True)
+        own: list[list[Tensor]] = [[winning.activation] for winning in self.winning]
+        groups = [{"params": one} for one in ([*self.network.feed_forward()], *own)]
+        return torch.optim.Adam(groups, lr=self.settings.lr, eps=self.settings.epsilon, fused=True)
 
 
 def _group(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:

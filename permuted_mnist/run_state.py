@@ -117,7 +117,7 @@ class RunState:
         Raises:
             OSError: disk full, folder gone or read-only; the older checkpoint is still there.
         """
-        parts = {"network": self._network(), **self.learner.state_dict()}
+        parts = {"network": self.learner.network.state_dict(), **self.learner.state_dict()}
         parts["contexts"] = self.contexts.state_dict()
         parts["results"] = {"matrix": self.matrix, "untrained": self.untrained}
         state = {
@@ -139,7 +139,7 @@ class RunState:
             raise UsageError(f"{source}: '{key}' is another one than in config.yaml; another run?")
         self.progress = parse_counters(_PROGRESS, state["progress"], source)
         network = load_part(checkpoint, "network")
-        own = self._network()
+        own = self.learner.network.state_dict()
         require_alike(own, network, f"{checkpoint}/network.safetensors")
         try:
             with torch.no_grad():
@@ -160,10 +160,6 @@ class RunState:
                 raise ValueError("more tasks than there are")
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise UsageError(f"{checkpoint}: can't be resumed ({error!r:.200})") from error
-
-    def _network(self) -> dict[str, Tensor]:
-        self.learner.write_back()
-        return dict(self.learner.network.state_dict())
 
 
 def make_contexts(config: PermutedConfig, pixels: int, stream: SeedSequence) -> Contexts:

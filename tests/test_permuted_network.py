@@ -93,7 +93,10 @@ class _Dense:
     def enter(self, context: Tensor, importance: list[Tensor] | None) -> None:
         self.context, self.importance = context, importance
         self.anchors = [one.detach().clone() for one in self.net.feed_forward()]
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning.lr)
+        learning = self.learning
+        self.optimizer = torch.optim.Adam(
+            self.net.parameters(), lr=learning.lr, eps=learning.epsilon
+        )
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
         self.optimizer.zero_grad()
@@ -109,7 +112,8 @@ class _Dense:
 
 @pytest.mark.parametrize("strength", [0.0, 3.0])
 def test_the_learner_equals_training_all_segments_where_none_hands_over(strength: float) -> None:
-    config = replace(SMALL, protection=ProtectionConfig(strength=strength))
+    learning = replace(SMALL.learning, epsilon=1e-20)  # which the two add to different sizes
+    config = replace(SMALL, learning=learning, protection=ProtectionConfig(strength=strength))
     learner, dense, labels = Learner(network(config.network), config), _Dense(config), None
     for task in range(2):
         context, labels = draw(CONTEXT, seed=9 + task), torch.arange(8).roll(task)

@@ -220,7 +220,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(
 def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
     code, said = train("--config", "permuted_mnist_100", "--dry-run", "--out", tmp_path / "none")
     assert code == 0
-    assert "321,126,400 of dendritic segments, of which 3,211,264 can change" in said
+    assert "321,126,400 of dendritic segments, learned as 4,096 activations" in said
     assert "memory: about" in said
     assert not (tmp_path / "none").exists()
 
