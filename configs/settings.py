@@ -81,7 +81,7 @@ class Settings(Generic[ConfigT]):
         for problem in _other_keys(data, _as_dict(self.schema())):
             raise UsageError(
                 f"{source}: {problem}; it was made by another version of this project, which can "
-                "still read it"
+                "still read it, or by its other training command"
             )
         return self.parse(data, source)
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-_PIECE = 2**17
+_PIECE = 2**15
 """Numbers of each tensor, 128 kB, that are worked on together: six such pieces fit into a processor's
 second cache, so that each number goes through memory once in a step and not once for each operation."""
 

@@ -259,6 +259,12 @@ def test_a_mistake_is_one_line_that_says_how_to_mend_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    deep = ["--network.hidden", *["32"] * 6, "--learning.lr", "1e6", "--out", tmp_path / "run"]
+    with pytest.raises(UsageError, match=r"learning\.lr: the loss is no longer finite at gradient"):
+        train(*TINY, *deep)
+
+
 def test_a_setting_that_decides_what_is_learned_is_fixed_once_a_run_has_begun(
     finished: Path,
 ) -> None:

@@ -93,3 +93,25 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     protection.end_task()
     assert unused.item() == 1
     assert protection.importance[1].item() == 0
+
+
+def test_large_parameters_are_held_as_the_formulas_say() -> None:
+    """More numbers than are worked on at a time, of which the last are few."""
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(3, 2**14 + 1, dtype=torch.float64))
+    protection = SynapticIntelligence([weight], strength=0.7, damping=0.1)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    theta, importance, anchor = weight.detach().clone(), 0.0, weight.detach().clone()
+    for target in (torch.randn_like(theta), torch.randn_like(theta)):
+        gain = torch.zeros_like(theta)
+        for _ in range(3):
+            step((weight - target).square().sum() / 2, protection, optimizer)
+            gradient = theta - target
+            move = -0.1 * (gradient + 2 * 0.7 * importance * (theta - anchor))
+            gain -= gradient * move
+            theta = theta + move
+        torch.testing.assert_close(weight.detach(), theta)
+        protection.end_task()
+        importance = importance + gain.clamp(min=0) / ((theta - anchor).square() + 0.1)
+        anchor = theta.clone()
+        torch.testing.assert_close(protection.importance[0], importance)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.markdown import insert_tables
+from docs.build.one_by_one import FOLDER, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
 from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
@@ -25,6 +26,8 @@ def make_tables() -> dict[str, str]:
     tables = tuning_tables() | reliability_tables() | comparison_tables(read_comparison())
     tables["shipped-report"] = shipped_table()
     tables |= permuted_tables()
+    if FOLDER.exists():
+        tables["one_by_one"] = one_by_one_table()
     for name in run_names():
         tables |= run_tables(name)
     return tables
@@ -41,6 +44,8 @@ def draw_figures() -> None:
     for base in PUBLISHED:
         if read_reports(base):
             draw_permuted(base, images / f"{base}.png")
+    if FOLDER.exists():
+        draw_matrices(images / "one_by_one.png")
 
 
 def main() -> None:

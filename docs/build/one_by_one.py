@@ -1,0 +1,92 @@
+"""The table and the picture of Meta-World's tasks one after the other.
+
+docs/results/one_by_one/METHOD-seedN.json is a run's report.json; alone.csv has the areas of the reference
+runs, each on one task alone: network, task, seed, area (`reporting.one_by_one.area_of`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from continual.metrics import continual_world
+from docs.build.markdown import table
+from docs.build.runs import RESULTS, read_csv
+from reporting.report import Report, read_report
+from reporting.statistics import mean_interval
+
+FOLDER = RESULTS / "one_by_one"
+NETWORKS = {"dendrites": "dendrites, k-winners", "mlp": "MLP"}
+METHODS = {"": "fine-tuning", "_rehearsal": "rehearsal", "_si": "SI"}
+
+
+def read_runs_of(method: str, folder: Path = FOLDER) -> list[Report]:
+    """The reports of `NETWORK` or `NETWORK_METHOD`, by seed."""
+    paths = sorted(folder.glob(f"{method}-seed*.json"))
+    return [read_report(path) for path in paths]
+
+
+def one_by_one_table(folder: Path = FOLDER) -> str:
+    """A row for each network and method that has runs: means, and 95 % intervals over the seeds."""
+    areas, rows = _areas_alone(folder), []
+    for network, network_name in NETWORKS.items():
+        for ending, name in METHODS.items():
+            reports = read_runs_of(network + ending, folder)
+            if not reports:
+                continue
+            found = [_measures(report, areas[network]) for report in reports]
+            own = [float(np.mean(np.diagonal(report["matrix"]))) for report in reports]
+            columns = ("average_performance", "forgetting", "forward_transfer")
+            values = [np.array([one[key] for one in found]) for key in columns]
+            cells = [_interval(column) for column in (values[0], np.array(own), *values[1:])]
+            rows.append((network_name, name, *cells, f"{len(reports)}"))
+    headers = ("network", "method", "success at the end", "when just learned", "forgetting")
+    return table((*headers, "forward transfer", "n"), rows)
+
+
+def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
+    """R of every network and method, mean over the seeds: success from 0 (white) to 1."""
+    figure = Figure(figsize=(11, 7.2), layout="constrained")
+    axes = figure.subplots(len(NETWORKS), len(METHODS), squeeze=False)
+    for row, (network, network_name) in zip(axes, NETWORKS.items(), strict=True):
+        for place, (ending, name) in zip(row, METHODS.items(), strict=True):
+            place.set_title(f"{network_name}: {name}", fontsize=10)
+            reports = read_runs_of(network + ending, folder)
+            if not reports:
+                place.set_axis_off()
+                continue
+            matrix = np.mean([report["matrix"] for report in reports], axis=0)
+            shown = place.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
+            names = list(reports[0]["tasks"])
+            left = place is row[0]
+            place.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+            place.set_yticks(range(len(names)), names if left else [], fontsize=7)
+    axes[0, 0].set_ylabel("after the phase of")
+    axes[1, 0].set_ylabel("after the phase of")
+    figure.supxlabel("success on", fontsize=10)
+    figure.colorbar(shown, ax=axes, shrink=0.6)
+    figure.savefig(out, dpi=110)
+
+
+def _measures(report: Report, alone: dict[str, list[float]]) -> dict[str, float]:
+    reference = [float(np.mean(alone[task])) for task in report["tasks"]]
+    return continual_world(report["matrix"], report["areas"], reference)
+
+
+def _areas_alone(folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Network -> task -> the areas of its reference runs."""
+    areas: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in read_csv(folder / "alone.csv"):
+        areas[row["network"]][row["task"]].append(float(row["area"]))
+    return areas
+
+
+def _interval(values: NDArray[np.float64]) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.2f}"
+    low, high = mean_interval(values)
+    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"

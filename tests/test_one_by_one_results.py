@@ -1,0 +1,49 @@
+"""The table and the picture of Meta-World's tasks one after the other, by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from docs.build.one_by_one import draw_matrices, one_by_one_table
+from docs.build.runs import RESULTS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two runs of two tasks with one method, one run with another."""
+    report = json.loads((RESULTS / "mt10-seed21.json").read_text())
+    first, second = list(report["tasks"])[:2]
+    report["tasks"] = {name: report["tasks"][name] for name in (first, second)}
+
+    def write(name: str, matrix: list[list[float]], areas: list[float]) -> None:
+        text = json.dumps(report | {"matrix": matrix, "areas": areas})
+        (tmp_path / f"{name}.json").write_text(text)
+
+    write("dendrites-seed1", [[1.0, 0.0], [0.2, 0.8]], [0.5, 0.6])
+    write("dendrites-seed2", [[1.0, 0.0], [0.2, 0.8]], [0.5, 0.6])
+    write("mlp_si-seed1", [[0.9, 0.1], [0.9, 0.5]], [0.6, 0.2])
+    (tmp_path / "alone.csv").write_text(
+        "network,task,seed,area\n"
+        f"dendrites,{first},1,0.4\ndendrites,{first},2,0.6\ndendrites,{second},1,0.5\n"
+        f"mlp,{first},1,0.5\nmlp,{second},1,0.6\n"
+    )
+    return tmp_path
+
+
+def test_the_table_by_hand(folder: Path) -> None:
+    _, _, *rows = one_by_one_table(folder).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    # forward transfer: ((0.5 - 0.5) / 0.5 + (0.6 - 0.5) / 0.5) / 2
+    means = [cell.split(" ")[0] for cell in cells[0][2:]]
+    assert cells[0][:2] == ["dendrites, k-winners", "fine-tuning"]
+    assert means == ["0.50", "0.90", "0.40", "0.10", "2"]
+    # ((0.6 - 0.5) / 0.5 + (0.2 - 0.6) / 0.4) / 2
+    assert cells[1] == ["MLP", "SI", "0.70", "0.70", "0.00", "-0.40", "1"]
+
+
+def test_the_matrices_are_drawn(folder: Path) -> None:
+    draw_matrices(folder / "matrices.png", folder)
+    assert (folder / "matrices.png").read_bytes().startswith(b"\x89PNG")
