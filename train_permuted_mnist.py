@@ -73,7 +73,7 @@ def train(run: RunState, folder: Path, resumed: bool) -> int:
 
 
 def learn(run: RunState, recorder: Recorder, signals: StopSignals) -> None:
-    """The loop: one task after the other, and after each all that have been learned are tested."""
+    """The loop: one task after the other, and after each what is due is tested."""
     if run.untrained.isnan().any():
         recorder.evaluate_untrained()
     while run.progress.tasks_done < run.tasks.num_tasks:

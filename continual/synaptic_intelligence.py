@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 _PIECE = 2**15
-"""Numbers of each tensor, 128 kB, that are worked on together: six such pieces fit into a processor's
-second cache, so that each number goes through memory once in a step and not once for each operation."""
+"""Numbers of each tensor for each thread, 128 kB, that are worked on together: six such pieces fit into a
+core's second cache, so that a number goes through memory once in a step and not once for each operation."""
 
 
 class SynapticIntelligence:
@@ -62,16 +62,18 @@ class SynapticIntelligence:
         held = self._gradient, self._before, self.parameters, self.anchors, self.importance
         for gradient, *piece in _pieces(gradients, *held):
             task_gradient, before, parameter, anchor, importance = piece
-            task_gradient.copy_(gradient)
-            before.copy_(parameter)
-            gradient.addcmul_(importance, parameter - anchor, value=2 * self.strength)
+            torch._foreach_copy_(task_gradient, gradient)
+            torch._foreach_copy_(before, parameter)
+            pull = torch._foreach_sub(parameter, anchor)
+            torch._foreach_addcmul_(gradient, importance, pull, value=2 * self.strength)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Credit each weight with what its move has lowered the loss."""
         held = self._gain, self._gradient, self.parameters, self._before
         for gain, gradient, parameter, before in _pieces(*held):
-            gain.addcmul_(gradient, parameter - before, value=-1)
+            moves = torch._foreach_sub(parameter, before)
+            torch._foreach_addcmul_(gain, gradient, moves, value=-1)
 
     @torch.no_grad()
     def end_task(self) -> None:
@@ -126,11 +128,12 @@ class SynapticIntelligence:
         return parameter.grad
 
 
-def _pieces(*lists: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-    """Corresponding pieces of corresponding tensors, as flat views; on a GPU, whole tensors."""
+def _pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
+    """Corresponding pieces of corresponding tensors, as flat views; on a GPU everything at once."""
+    if lists[0][0].device.type != "cpu":
+        yield lists
+        return
+    size = _PIECE * torch.get_num_threads()
     for tensors in zip(*lists, strict=True):
-        if tensors[0].device.type != "cpu":
-            yield tensors
-            continue
-        split = [one.detach().view(-1).split(_PIECE) for one in tensors]
-        yield from zip(*split, strict=True)
+        pieces = [one.detach().view(-1).split(size) for one in tensors]
+        yield from zip(*([[piece] for piece in split] for split in pieces), strict=True)

@@ -9,10 +9,11 @@ training. Its moments are one number for each unit too: for the publication's hu
 2 x 2048 units, C = 784) 4,096 numbers are trained at a time in place of 321 million. The weights follow
 when they are needed.
 
-A winner that shrinks below the strongest loser hands over to it, as in the layer itself. Two things differ
+A winner that shrinks below the strongest loser hands over to it, as in the layer itself. Three things differ
 from an Adam that holds all weights. There, a segment that has just lost is carried on for some steps by its
-momentum; here its moments stand still until it wins again. And Adam's epsilon is added to the size of
-delta_i, not to that of delta_i c_k.
+momentum; here its moments stand still until it wins again. Adam's epsilon is added to the size of delta_i, not
+to that of delta_i c_k. And where the context itself moves (clusters become more exact while a task is learned),
+the moments go on as they are; there, they are those of gradients along the old context.
 """
 
 from __future__ import annotations

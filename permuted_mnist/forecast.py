@@ -48,7 +48,7 @@ def forecast(config: PermutedConfig) -> Forecast:
     numbers = 5 * feed_forward + segments + 4 * activations + protection
     data = 2 * images * pixels  # as they are, and as the task shows them
     scratch = 4 * tasks * activations
-    saved = 4 * feed_forward + segments + 4 * activations + protection
+    saved = 4 * feed_forward + segments + 4 * activations + protection * 3 // 5
     read = 2 * feed_forward + segments  # the largest part of a checkpoint, when a run is resumed
     return Forecast(
         feed_forward,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from configs.errors import UsageError
 from permuted_mnist.evaluation import accuracies
 from permuted_mnist.run_state import RunState
 from training.metrics.log import MetricsLog
@@ -123,11 +121,7 @@ class Recorder:
         self.log.write(asdict(progress), {**means, **known, **row, **timing})
         progress.metrics_bytes = self.log.size
         progress.last_row_gradient_steps = progress.gradient_steps
-        if not math.isfinite(means.get("losses/cross_entropy", 0.0)):
-            raise UsageError(
-                f"learning.lr: the loss is no longer finite at gradient step {progress.gradient_steps}; begin "
-                "a new run with a lower one"
-            )
+        self.run.require_finite()
 
     def _save(self) -> None:
         """Write a checkpoint; where the disk does not take it, say so and go on."""

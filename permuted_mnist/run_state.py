@@ -12,7 +12,7 @@ from numpy.random import SeedSequence
 from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
-from configs.errors import UsageError
+from configs.errors import RunError, UsageError
 from configs.permuted_mnist import PERMUTED, PermutedConfig
 from continual.clustering import ClusteredContexts
 from continual.contexts import Contexts, OneHotContexts, PrototypeContexts
@@ -40,7 +40,7 @@ class Progress:
 
     gradient_steps: Count = 0
     tasks_done: Count = 0
-    """Tasks that have been learned, and after which all have been evaluated."""
+    """Tasks that have been learned, and after which what was due has been tested."""
     context: Annotated[int, Ge(-1), Le(2**31)] = -1
     """Row of the contexts' table that is being learned; -1 before the first batch."""
     last_log_gradient_steps: Count = 0
@@ -116,7 +116,9 @@ class RunState:
 
         Raises:
             OSError: disk full, folder gone or read-only; the older checkpoint is still there.
+            RunError: a weight is not finite; the older checkpoint is still there.
         """
+        self.require_finite()
         parts = {"network": self.learner.network.state_dict(), **self.learner.state_dict()}
         parts["contexts"] = self.contexts.state_dict()
         parts["results"] = {"matrix": self.matrix, "untrained": self.untrained}
@@ -126,6 +128,15 @@ class RunState:
             "metrics": self.metrics.state_dict(),
         }
         return save_checkpoint(folder, NEWEST, self.progress.gradient_steps, parts, state)
+
+    def require_finite(self) -> None:
+        """Raise `RunError` if a weight is not finite: nothing that follows would be of any use."""
+        for parameter in self.learner.network.feed_forward():
+            if not parameter.isfinite().all():
+                raise RunError(
+                    f"the weights are no longer finite at gradient step {self.progress.gradient_steps}; begin "
+                    "a new run with a lower --learning.lr"
+                )
 
     def restore(self, checkpoint: Path) -> None:
         """Load a checkpoint.

@@ -47,6 +47,11 @@ def test_a_table_of_methods_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_drawn_from_the_same_files(tmp_path: Path) -> None:
-    write(tmp_path, "digits", 0, [[0.9, None], [0.8, 1.0]])
+    matrix = [
+        [0.9, 0.1, None],
+        [None, 0.9, 0.1],
+        [0.8, 0.8, 1.0],
+    ]  # not all tested after the second
+    write(tmp_path, "digits", 0, matrix)
     draw_permuted("digits", tmp_path / "digits.png", tmp_path)
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")

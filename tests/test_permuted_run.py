@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_permuted_mnist
-from configs import UsageError
+from configs import RunError, UsageError
 from continual.contexts import PrototypeContexts
 from continual.metrics import measures
 from permuted_mnist.learner import Learner
@@ -37,7 +37,7 @@ KINDS = {
     "plain": ["--network.kind", "plain", "--network.activation", "relu"],
     "xdg": ["--network.kind", "xdg", "--context.kind", "one_hot"],
     "bfloat16": ["--machine.precision", "bfloat16"],
-    "rarely tested": ["--recording.evaluation-interval-tasks", "2"],
+    "rarely tested": ["--recording.evaluation-interval-tasks", "3"],
 }
 
 
@@ -193,6 +193,16 @@ def test_the_report_holds_the_matrix_and_what_follows_from_it(finished: Path) ->
     assert (finished / "matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_tasks_are_tested_where_it_is_due(tmp_path: Path) -> None:
+    assert train(*TINY, *KINDS["rarely tested"], "--out", tmp_path / "run")[0] == 0
+    matrix = json.loads((tmp_path / "run" / "report.json").read_text())["matrix"]
+    assert [[value is None for value in row] for row in matrix] == [
+        [False, False, True],
+        [True, False, False],
+        [False, False, False],
+    ]
+
+
 def test_metrics_and_tensorboard_hold_the_evaluations(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     table = list(csv.DictReader((finished / "metrics.csv").open()))
@@ -259,10 +269,14 @@ def test_a_mistake_is_one_line_that_says_how_to_mend_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_end_the_run_and_are_not_saved(tmp_path: Path) -> None:
     deep = ["--network.hidden", *["32"] * 6, "--learning.lr", "1e6", "--out", tmp_path / "run"]
-    with pytest.raises(UsageError, match=r"learning\.lr: the loss is no longer finite at gradient"):
+    with pytest.raises(
+        RunError, match=r"no longer finite at gradient step .* lower --learning\.lr"
+    ):
         train(*TINY, *deep)
+    for path in (tmp_path / "run" / "checkpoints").glob("step_*/network.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(path).values())
 
 
 def test_a_setting_that_decides_what_is_learned_is_fixed_once_a_run_has_begun(

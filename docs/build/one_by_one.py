@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -52,6 +55,7 @@ def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
     """R of every network and method, mean over the seeds: success from 0 (white) to 1."""
     figure = Figure(figsize=(11, 7.2), layout="constrained")
     axes = figure.subplots(len(NETWORKS), len(METHODS), squeeze=False)
+    scale = ScalarMappable(Normalize(0, 1), "Blues")
     for row, (network, network_name) in zip(axes, NETWORKS.items(), strict=True):
         for place, (ending, name) in zip(row, METHODS.items(), strict=True):
             place.set_title(f"{network_name}: {name}", fontsize=10)
@@ -60,7 +64,7 @@ def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
                 place.set_axis_off()
                 continue
             matrix = np.mean([report["matrix"] for report in reports], axis=0)
-            shown = place.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
+            place.imshow(matrix, norm=scale.norm, cmap=scale.cmap)
             names = list(reports[0]["tasks"])
             left = place is row[0]
             place.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
@@ -68,12 +72,12 @@ def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
     axes[0, 0].set_ylabel("after the phase of")
     axes[1, 0].set_ylabel("after the phase of")
     figure.supxlabel("success on", fontsize=10)
-    figure.colorbar(shown, ax=axes, shrink=0.6)
+    figure.colorbar(scale, ax=axes, shrink=0.6)
     figure.savefig(out, dpi=110)
 
 
 def _measures(report: Report, alone: dict[str, list[float]]) -> dict[str, float]:
-    reference = [float(np.mean(alone[task])) for task in report["tasks"]]
+    reference = [mean(alone[task]) for task in report["tasks"]]  # raises where a task has none
     return continual_world(report["matrix"], report["areas"], reference)
 
 
