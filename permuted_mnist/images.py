@@ -11,7 +11,7 @@ import hashlib
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.errors import UsageError
+from configs.permuted_mnist.schema import Scaling
 
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -33,7 +34,7 @@ _LARGEST_BYTES = 60_000 * 28 * 28 + 16
 
 @dataclass(frozen=True)
 class Images:
-    """A data set in memory, scaled to mean 0 and spread 1 over all training pixels.
+    """A data set in memory.
 
     Attributes:
         name: of the data, for reports: results on other data are never comparable.
@@ -48,8 +49,10 @@ class Images:
     test_labels: Tensor
 
 
-def mnist(folder: Path) -> Images:
+def mnist(folder: Path, scaling: Scaling) -> Images:
     """MNIST from the four idx files in a folder, packed (`.gz`) or not: 28 x 28, without padding.
+
+    `scaling`: see `scaled`.
 
     Raises:
         UsageError: a file is missing, damaged, or not MNIST's.
@@ -57,18 +60,21 @@ def mnist(folder: Path) -> Images:
     arrays = [_read(folder, name) for name in MNIST_MD5]
     images = [torch.from_numpy(array).flatten(1).float().div_(255) for array in arrays[::2]]
     labels = [torch.from_numpy(array).long() for array in arrays[1::2]]
-    return _scaled("MNIST, 28 x 28", images[0], labels[0], images[1], labels[1])
+    return scaled(Images("MNIST, 28 x 28", images[0], labels[0], images[1], labels[1]), scaling)
 
 
-def digits() -> Images:
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; the last fifth, by other writers, is the test set."""
+def digits(scaling: Scaling) -> Images:
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; the last fifth, by other writers, is the test set.
+
+    `scaling`: see `scaled`.
+    """
     from sklearn.datasets import load_digits  # takes a second
 
     data, labels = load_digits(return_X_y=True)
     images, classes = torch.from_numpy(data).float(), torch.from_numpy(labels).long()
     last = len(images) - len(images) // 5
     parts = images[:last], classes[:last], images[last:], classes[last:]
-    return _scaled("digits of scikit-learn, 8 x 8", *parts)
+    return scaled(Images("digits of scikit-learn, 8 x 8", *parts), scaling)
 
 
 def held_back(images: Images) -> Images:
@@ -83,11 +89,17 @@ def held_back(images: Images) -> Images:
     )
 
 
-def _scaled(
-    name: str, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
-) -> Images:
-    mean, spread = train.mean(), train.std(correction=0)
-    return Images(name, (train - mean) / spread, train_labels, (test - mean) / spread, test_labels)
+def scaled(images: Images, scaling: Scaling) -> Images:
+    """Mean 0 and spread 1: over all pixels of all training images, or over the pixels of each image."""
+    everything = images.train.mean(), images.train.std(correction=0)
+
+    def scale(pixels: Tensor) -> Tensor:
+        mean, spread = everything
+        if scaling == "each_image":
+            mean, spread = pixels.mean(1, keepdim=True), pixels.std(1, correction=0, keepdim=True)
+        return (pixels - mean) / spread
+
+    return replace(images, train=scale(images.train), test=scale(images.test))
 
 
 def _read(folder: Path, name: str) -> NDArray[np.uint8]:

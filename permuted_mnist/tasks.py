@@ -34,10 +34,11 @@ def load_images(config: DataConfig) -> Images:
         UsageError: files are missing, damaged, or can't be downloaded.
     """
     if config.name == "digits":
-        images = digits()
+        images = digits(config.scaling)
     else:
         images = mnist(
-            downloaded_mnist() if config.folder == "download" else Path(config.folder).expanduser()
+            downloaded_mnist() if config.folder == "download" else Path(config.folder).expanduser(),
+            config.scaling,
         )
     return held_back(images) if config.evaluate_on == "validation" else images
 

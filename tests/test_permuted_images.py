@@ -87,7 +87,7 @@ def test_a_bad_file_of_mnist_is_one_line_that_names_it(write, problem: str, tmp_
     name = next(iter(MNIST_MD5))
     write(tmp_path / name)
     with pytest.raises(UsageError, match=problem) as error:
-        mnist(tmp_path)
+        mnist(tmp_path, "all_images")
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -102,7 +102,7 @@ def test_every_task_shows_every_pixel_once_and_the_first_in_order() -> None:
 
 
 def test_digits_come_with_scikit_learn_and_are_scaled_by_the_training_images() -> None:
-    images = digits()
+    images = digits("all_images")
     assert images.train.shape == (1438, 64)
     assert images.test.shape == (359, 64)
     assert abs(images.train.mean()) < 1e-5
@@ -110,8 +110,18 @@ def test_digits_come_with_scikit_learn_and_are_scaled_by_the_training_images() -
     assert sorted(images.test_labels.unique().tolist()) == list(range(10))
 
 
+def test_each_image_may_be_scaled_by_itself() -> None:
+    by_itself, together = digits("each_image"), digits("all_images")
+    for own, other in ((by_itself.train, together.train), (by_itself.test, together.test)):
+        for image, same in zip(own[:20], other[:20], strict=True):
+            centred = same.double() - same.double().mean()
+            expected = centred / centred.square().mean().sqrt()
+            torch.testing.assert_close(image.double(), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(by_itself.train_labels, together.train_labels)
+
+
 def test_a_validation_split_never_touches_the_test_images() -> None:
-    images = digits()
+    images = digits("all_images")
     split = held_back(images)
     assert torch.equal(torch.cat([split.train, split.test]), images.train)
     assert torch.equal(torch.cat([split.train_labels, split.test_labels]), images.train_labels)

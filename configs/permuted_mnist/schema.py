@@ -21,6 +21,9 @@ Fraction = Annotated[float, Gt(0), Le(1)]
 Rate = Annotated[float, Gt(0), Le(1e6)]
 
 
+Scaling = Literal["all_images", "each_image"]
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """The images, and how many tasks are made of them."""
@@ -33,6 +36,9 @@ class DataConfig:
     """mnist: folder with its four idx files, packed or not; download: fetched once, and kept."""
     num_tasks: Annotated[int, Ge(1), Le(1_000)] = 10
     """Tasks, one after the other: each shows the images with its own shuffling of the pixels."""
+    scaling: Scaling = "all_images"
+    """Pixels get mean 0 and spread 1 over all training images, as published, or within each image: then a
+    weight's change for one task is not felt by another task's images just because they are bright or dark."""
     evaluate_on: Literal["test", "validation"] = "test"
     """validation: a sixth of the training images is held back, and results are on it, for choosing
     settings; the test images are then not looked at."""
