@@ -167,7 +167,7 @@ def test_two_scripts_share_neither_a_run_folder_nor_their_workers(tmp_path: Path
 def test_a_soak_watches_a_run_and_stops_it(tmp_path: Path) -> None:
     out = tmp_path / "soak.csv"
     endless = (*SMALL, "--total-env-steps", 10**8)
-    trends = soak(tmp_path / "run", out, hours=20 / 3600, every_s=0.25, arguments=endless)
+    trends = soak(tmp_path / "run", out, hours=10 / 3600, every_s=0.25, arguments=endless)
     with out.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     samples = dict(zip(header, np.array(rows, float).T, strict=True))

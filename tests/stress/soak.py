@@ -23,6 +23,7 @@ COLUMNS = (
     *("hours", "env_steps", "env_steps_per_second"),
     *("trainer_mb", "workers_mb", "open_files", "processes", "tensorboard_kb", "run_folder_mb"),
 )
+_LONGEST_START_S = 120.0
 _LONGEST_STOP_S = 120.0
 _FEWEST_SAMPLES = 10
 
@@ -54,7 +55,7 @@ def soak(
     Args:
         run: run folder to create.
         out: CSV to write, with `COLUMNS`.
-        hours: after which the run is asked to stop, as Ctrl-C does.
+        hours: after the first row until the run is asked to stop, as Ctrl-C does; a start may take long.
         every_s: between two rows [s].
         arguments: of train_mt10.py.
 
@@ -62,14 +63,18 @@ def soak(
         UsageError: the run did not last, or did not stop as it should.
     """
     process = subprocess.Popen(command(*arguments, "--out", run), cwd=ROOT)
-    started, rows = time.monotonic(), []
+    rows: list[list[float]] = []
+    started = time.monotonic()
+    end = started + _LONGEST_START_S
     try:
         with out.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            while process.poll() is None and time.monotonic() < started + 3600 * hours:
+            while process.poll() is None and time.monotonic() < end:
                 sample = _sample(process.pid, run, (time.monotonic() - started) / 3600)
                 if sample is not None:
+                    if not rows:
+                        end = time.monotonic() + 3600 * hours
                     rows.append(sample)
                     writer.writerow(sample)
                     file.flush()
