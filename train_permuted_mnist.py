@@ -5,7 +5,7 @@
     python train_permuted_mnist.py --resume runs/RUN                   # go on after Ctrl-C or a crash
     tensorboard --logdir runs                                          # watch
 
-The story: a task begins -> its context -> gradient steps -> all tasks so far are tested -> the next task.
+The story: a task begins -> its context -> gradient steps -> the tasks so far are tested -> the next task.
 """
 
 from __future__ import annotations
