@@ -173,9 +173,12 @@ class Learner:
         return [*self.network.feed_forward(), *(winning.activation for winning in self.winning)]
 
     def _adam(self) -> torch.optim.Adam:
-        own: list[list[Tensor]] = [[winning.activation] for winning in self.winning]
-        groups = [{"params": one} for one in ([*self.network.feed_forward()], *own)]
-        return torch.optim.Adam(groups, lr=self.settings.lr, eps=self.settings.epsilon, fused=True)
+        settings = self.settings
+        own = [
+            {"params": [one.activation], "eps": settings.segment_epsilon} for one in self.winning
+        ]
+        feed_forward = {"params": self.network.feed_forward(), "eps": settings.epsilon}
+        return torch.optim.Adam([feed_forward, *own], lr=settings.lr, fused=True)
 
 
 def _group(tensors: dict[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -112,7 +112,8 @@ class _Dense:
 
 @pytest.mark.parametrize("strength", [0.0, 3.0])
 def test_the_learner_equals_training_all_segments_where_none_hands_over(strength: float) -> None:
-    learning = replace(SMALL.learning, epsilon=1e-20)  # which the two add to different sizes
+    tiny = {"epsilon": 1e-20, "segment_epsilon": 1e-20}  # which the two add to different sizes
+    learning = replace(SMALL.learning, **tiny)
     config = replace(SMALL, learning=learning, protection=ProtectionConfig(strength=strength))
     learner, dense, labels = Learner(network(config.network), config), _Dense(config), None
     for task in range(2):
@@ -153,6 +154,23 @@ def test_moments_that_stand_still_change_nothing_that_matters() -> None:
     ends = [sum(losses[at : at + 50]) / 50 for losses in (ours, theirs) for at in (250, 550)]
     assert ends[:2] == pytest.approx(ends[2:], rel=0.1)
     assert max(ends) < 0.9 * ours[0]
+
+
+def test_feed_forward_weights_and_segments_have_an_epsilon_of_their_own() -> None:
+    """Adam's first step is lr x g / (|g| + epsilon): under a large epsilon nothing moves far."""
+    for held in ("epsilon", "segment_epsilon"):
+        config = replace(SMALL, learning=replace(SMALL.learning, **{held: 1e6}))
+        net = network(config.network)
+        learner = Learner(net, config)
+        before = [parameter.detach().clone() for parameter in net.parameters()]
+        learner.enter(draw(CONTEXT))
+        learner.update(draw(8, PIXELS), torch.arange(8), progress=0.0)
+        learner.write_back()
+        feed_forward = {id(parameter) for parameter in net.feed_forward()}
+        for parameter, old in zip(net.parameters(), before, strict=True):
+            moved = (parameter.detach() - old).abs().max().item()
+            is_held = (id(parameter) in feed_forward) == (held == "epsilon")
+            assert moved < 1e-8 if is_held else moved > 1e-6
 
 
 def test_protection_holds_weights_that_mattered_for_the_task_before() -> None:

@@ -104,7 +104,10 @@ class LearningConfig:
     """Share of each label that is spread over all classes (Szegedy et al. 2016): 0 for none. Logits that
     need not grow without end change less of what other tasks have learned."""
     epsilon: Rate = 1e-8
-    """Adam's: weights whose gradients are much smaller than this hardly move."""
+    """Adam's, for feed-forward weights: those with gradients much smaller than this move in proportion to
+    them, so that one task changes less of what others use."""
+    segment_epsilon: Rate = 1e-8
+    """Adam's, for the segments."""
     reset_optimizer: bool = True
     """Forget Adam's moments where a task begins (clustering: where another cluster is met)."""
 
