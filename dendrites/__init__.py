@@ -13,6 +13,7 @@ at or to compute once per task, and the rest.
 
 from __future__ import annotations
 
+from dendrites.active_product import leaves_out_silent, product_of_active
 from dendrites.layer import DendriticLayer
 from dendrites.norm import StackedLayerNorm
 from dendrites.parameters import nonzero_parameters
@@ -30,8 +31,10 @@ __all__ = [
     "SparseLinear",
     "StackedLayerNorm",
     "k_winners",
+    "leaves_out_silent",
     "nonzero_parameters",
     "nonzeros_per_row",
+    "product_of_active",
     "product_of_winners",
     "skips_losers",
     "winners_count",

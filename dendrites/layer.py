@@ -127,7 +127,8 @@ class DendriticLayer(nn.Module):
 
         Args:
             x: `[..., in]`; with a stack `[E, ..., in]`.
-            gate: of `self.gate`, `[..., units]`; leading dimensions broadcast. `None` for a layer
+            gate: of `self.gate`, `[..., units]`; leading dimensions broadcast. With `[units]`, one
+                context for all, units that are silent in all samples cost nothing. `None` for a layer
                 without dendrites.
             after: the activation of the layer before, if x has still to go through it: k-winners and
                 the product after them are faster as one (`SparseLinear`).
@@ -144,7 +145,8 @@ class DendriticLayer(nn.Module):
                 if gate is None
                 else "gate must be None: this layer has no dendrites"
             )
-        y = self.linear(x, after)
+        one_context = gate is not None and gate.dim() == 1
+        y = self.linear(x, after, one_context and isinstance(self.activation, KWinners))
         if self.norm is not None:
             y = self.norm(y)
         if self.dendrites is not None and gate is not None:

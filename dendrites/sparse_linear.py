@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from dendrites.active_product import leaves_out_silent, product_of_active
 from dendrites.checks import require_fraction, require_positive
 from dendrites.winners import KWinners, ReLU
 from dendrites.winners_product import product_of_winners, skips_losers
@@ -111,12 +112,23 @@ class SparseLinear(nn.Module):
         if self.mask is not None:
             self.weight.data *= self.mask
 
-    def forward(self, x: Tensor, after: KWinners | ReLU | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, after: KWinners | ReLU | None = None, one_context: bool = False
+    ) -> Tensor:
         """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`.
 
-        `after`: an activation that x has still to go through. With k-winners, it and the product are
-        one operation where that is faster (`skips_losers`).
+        Args:
+            x: the input.
+            after: an activation that x has still to go through. With k-winners, it and the product are
+                one operation where that is faster (`skips_losers`).
+            one_context: whether one context gates all samples before winners are chosen among the
+                outputs, so that few units are active at all: the others are left out where that is
+                faster (`leaves_out_silent`).
         """
+        dtype = self.product_dtype or self.weight.dtype
+        if one_context and leaves_out_silent(x, self.weight, dtype):
+            x = x if after is None else after(x)
+            return product_of_active(x, self.weight, self.mask, dtype) + self.bias
         weight = self.weight if self.mask is None else self.weight * self.mask
         if isinstance(after, KWinners) and self._skips_losers(x, after):
             product = product_of_winners(x, after.count, weight)

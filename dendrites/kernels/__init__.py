@@ -16,7 +16,13 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
-    _FOLDER / name for name in ("kwinners.c", "winners_product.c", "winners_weight_gradient.c")
+    _FOLDER / name
+    for name in (
+        "kwinners.c",
+        "winners_product.c",
+        "winners_weight_gradient.c",
+        "active_blocks.c",
+    )
 )
 _HEADERS = (_FOLDER / "winners.h", _FOLDER / "blocks.h")
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -61,6 +67,19 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         threads,
     )
     library.winners_weight_gradient.argtypes = (*lists, *sizes, size, pointer, pointer, threads)
+    library.active_columns.argtypes = (pointer, size, size, size, pointer)
+    library.active_columns.restype = size
+    some = (pointer, size)  # indices and how many
+    library.gather_block.argtypes = (
+        *(pointer, pointer, size, *some, *some),
+        *(ctypes.c_int, pointer, threads),
+    )
+    library.scatter_block.argtypes = (
+        *(pointer, ctypes.c_int, *some, *some),
+        *(pointer, size, size, pointer, threads),
+    )
+    for name in ("gather_block", "scatter_block"):
+        getattr(library, name).restype = None
     return library
 
 
