@@ -4,6 +4,7 @@ python -m benchmarks update         # gradient steps: naive, MLP, dendrites, k-w
 python -m benchmarks envs           # simulators: in process, AsyncVectorEnv, ours
 python -m benchmarks loop           # the whole training loop
 python -m benchmarks peers          # gradient steps: ours against Stable-Baselines3's SAC
+python -m benchmarks permuted       # gradient steps of train_permuted_mnist.py: silent units left out, or not
 python -m benchmarks gpu            # a GPU: is its update that of the CPU, and how fast is it
 
 `--quick` takes under five minutes on two cores. The compiled update is measured in the precision
@@ -29,12 +30,14 @@ from configs.command_line import parse_command
 class BenchmarkCommand:
     """Run a benchmark: all that is compared takes turns in one run. Leave the machine alone."""
 
-    what: Annotated[Literal["update", "envs", "loop", "peers", "gpu"], tyro.conf.Positional]
-    """Gradient steps, simulators, the whole training loop, Stable-Baselines3, or a GPU."""
+    what: Annotated[
+        Literal["update", "envs", "loop", "peers", "permuted", "gpu"], tyro.conf.Positional
+    ]
+    """Gradient steps, simulators, the whole training loop, Stable-Baselines3, permuted images, or a GPU."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fewer repeats and variants: under five minutes on two cores."""
     precision: Literal["auto", "float32"] = "auto"
-    """Of the fast update, in update, loop, peers and gpu: auto is what the machine would train with."""
+    """Of the fast update, everywhere but in envs: auto is what the machine would train with."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write the results, with ratios and a description of the machine, to this file."""
 
@@ -74,6 +77,10 @@ def _run(command: BenchmarkCommand) -> Result:
         from benchmarks.peers import benchmark_peers
 
         return benchmark_peers(command.quick, command.precision)
+    if command.what == "permuted":
+        from benchmarks.permuted import benchmark_permuted
+
+        return benchmark_permuted(command.quick, command.precision)
     if command.what == "gpu":
         from benchmarks.gpu import benchmark_gpu
 

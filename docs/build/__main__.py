@@ -41,8 +41,8 @@ def draw_figures() -> None:
     comparison = {NETWORKS[network]: runs for network, runs in read_comparison().items()}
     draw_comparison(comparison, images / "comparison.png")
     draw_soak(read_soak(), images / "soak.png")
-    for base in PUBLISHED:
-        if read_reports(base):
+    for base, methods in PUBLISHED.items():
+        if any(read_reports(base + ending) for ending in methods):
             draw_permuted(base, images / f"{base}.png")
     if FOLDER.exists():
         draw_matrices(images / "one_by_one.png")

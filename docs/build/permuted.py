@@ -36,6 +36,15 @@ PUBLISHED: dict[str, dict[str, float | None]] = {
 SI alone, XdG, and XdG with SI are rounded in its figures, apparently read off Masse et al. 2018
 (doi 10.1073/pnas.1803839115: 2 x 2000 ReLU, four of five units off, the task known at test).
 """
+PUBLISHED_CURVE = (
+    (2, 5, 10, 25, 50, 100),
+    {
+        "": (0.975, 0.964, 0.946, 0.921, 0.870, 0.814),
+        "_si": (0.977, 0.975, 0.972, 0.965, 0.944, 0.916),
+        "_k_winners": (0.966, 0.939, 0.913, 0.846, 0.756, 0.656),
+    },
+)
+"""Tasks, and the accuracy after them of networks of their own: Iyer et al. 2022, settings chosen for each number."""
 NAMES = {
     "": "dendrites, k-winners",
     "_si": "dendrites, k-winners, SI",
@@ -116,6 +125,11 @@ def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
         axes.plot(tasks, percent.mean(axis=0), color=f"C{index}", label=NAMES[ending])
         low, high = percent.min(axis=0), percent.max(axis=0)
         axes.fill_between(tasks, low, high, color=f"C{index}", alpha=0.2, linewidth=0)
+        if base.startswith("permuted_mnist") and ending in PUBLISHED_CURVE[1]:
+            at = np.array(PUBLISHED_CURVE[0])
+            theirs = 100 * np.array(PUBLISHED_CURVE[1][ending])[at <= tasks[-1]]
+            label = f"{NAMES[ending]}, published"
+            axes.plot(at[at <= tasks[-1]], theirs, "o:", color=f"C{index}", label=label)
     axes.set(xlabel="tasks learned", ylabel="accuracy on all of them [%]")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
