@@ -177,7 +177,11 @@ class Learner:
         own = [
             {"params": [one.activation], "eps": settings.segment_epsilon} for one in self.winning
         ]
-        feed_forward = {"params": self.network.feed_forward(), "eps": settings.epsilon}
+        feed_forward = {
+            "params": self.network.feed_forward(),
+            "eps": settings.epsilon,
+            "betas": (0.9, settings.beta2),
+        }
         return torch.optim.Adam([feed_forward, *own], lr=settings.lr, fused=True)
 
 

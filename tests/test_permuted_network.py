@@ -173,6 +173,22 @@ def test_feed_forward_weights_and_segments_have_an_epsilon_of_their_own() -> Non
             assert moved < 1e-8 if is_held else moved > 1e-6
 
 
+def test_beta2_is_of_feed_forward_weights_and_their_moments_may_outlive_a_task() -> None:
+    learning = replace(SMALL.learning, beta2=0.75, reset_optimizer=False)
+    learner = Learner(network(SMALL.network), replace(SMALL, learning=learning))
+    weight = learner.network.layers[1].linear.weight
+    learner.enter(draw(CONTEXT))
+    learner.update(draw(8, PIXELS), torch.arange(8), progress=0.0)
+    first = weight.grad.clone()
+    learner.enter(draw(CONTEXT, seed=1))
+    learner.update(draw(8, PIXELS, seed=1), torch.arange(8), progress=0.0)
+    expected = 0.75 * 0.25 * first.square() + 0.25 * weight.grad.square()
+    torch.testing.assert_close(learner.optimizer.state[weight]["exp_avg_sq"], expected)
+    activation = learner.winning[1].activation  # of the second task's winners: one step so far
+    expected = 0.001 * activation.grad.square()
+    torch.testing.assert_close(learner.optimizer.state[activation]["exp_avg_sq"], expected)
+
+
 def test_protection_holds_weights_that_mattered_for_the_task_before() -> None:
     def distance(strength: float) -> float:
         config = replace(SMALL, protection=ProtectionConfig(strength=strength))

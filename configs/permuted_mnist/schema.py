@@ -108,6 +108,9 @@ class LearningConfig:
     them, so that one task changes less of what others use."""
     segment_epsilon: Rate = 1e-8
     """Adam's, for the segments."""
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+    """Adam's, for feed-forward weights: how long the size of gradients is remembered, about 1 / (1 - beta2)
+    gradient steps; beyond a task only without `reset_optimizer`."""
     reset_optimizer: bool = True
     """Forget Adam's moments where a task begins (clustering: where another cluster is met)."""
 
