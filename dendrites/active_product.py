@@ -9,13 +9,12 @@ of the dense product, up to the order of its sums.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dendrites.kernels import load_kernels
+from dendrites.kernels import has_kernels, require_kernels
 
 FEWEST_WEIGHTS = 2**18
 """Of a map: below, taking the blocks out and putting them back takes as long as it saves."""
@@ -34,13 +33,8 @@ def leaves_out_silent(x: Tensor, weight: Tensor, product_dtype: torch.dtype) -> 
         and product_dtype in (torch.float32, torch.bfloat16)
         and x.dim() == weight.dim() == 2
         and weight.numel() >= FEWEST_WEIGHTS
-        and _has_kernels()
+        and has_kernels()
     )
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _has_kernels() -> bool:
-    return load_kernels() is not None
 
 
 def product_of_active(
@@ -67,7 +61,9 @@ def product_of_active(
 def _active(rows: Tensor) -> Tensor:
     """Which columns of `[n, units]` are not zero throughout, and some more, `[active]` int32."""
     active = torch.empty(rows.shape[1], dtype=torch.int32)
-    count = _kernels().active_columns(rows.data_ptr(), *rows.shape, MULTIPLE, active.data_ptr())
+    count = require_kernels().active_columns(
+        rows.data_ptr(), *rows.shape, MULTIPLE, active.data_ptr()
+    )
     if count < 0:
         raise MemoryError("not enough memory for the product of active units")
     return active[:count]
@@ -83,7 +79,7 @@ def _block(
     """`(matrix * mask)[rows][:, columns]` in a dtype; all rows where they are `None`."""
     height = len(matrix) if rows is None else len(rows)
     block = torch.empty(height, len(columns), dtype=dtype)
-    _kernels().gather_block(
+    require_kernels().gather_block(
         *(matrix.data_ptr(), _address(mask), matrix.shape[1], _address(rows), height),
         *(columns.data_ptr(), len(columns), dtype == torch.bfloat16, block.data_ptr()),
         torch.get_num_threads(),
@@ -96,7 +92,7 @@ def _put_back(
 ) -> Tensor:
     """The float32 matrix whose `[rows][:, columns]` are the block times the mask; 0 elsewhere."""
     matrix = torch.empty(shape)
-    _kernels().scatter_block(
+    require_kernels().scatter_block(
         *(block.data_ptr(), block.dtype == torch.bfloat16, _address(rows), len(block)),
         *(columns.data_ptr(), len(columns), _address(mask), *shape, matrix.data_ptr()),
         torch.get_num_threads(),
@@ -106,12 +102,6 @@ def _put_back(
 
 def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
-
-
-def _kernels() -> ctypes.CDLL:
-    kernels = load_kernels()
-    assert kernels is not None, "`leaves_out_silent` said that there is a compiler"
-    return kernels
 
 
 # Operators of their own: torch.compile cannot know how many units will be active.

@@ -7,13 +7,12 @@ go through the lists (`kernels/winners_product.c`).
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dendrites.kernels import load_kernels
+from dendrites.kernels import has_kernels, require_kernels
 
 LARGEST_DENSITY = 1 / 3
 """Of winners, for which lists are faster than the dense product, on AVX2 and on AVX512."""
@@ -37,13 +36,8 @@ def skips_losers(
         and winners <= LARGEST_DENSITY * units
         and outputs >= FEWEST_OUTPUTS
         and units * outputs <= MOST_WEIGHTS
-        and _has_kernels()
+        and has_kernels()
     )
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _has_kernels() -> bool:
-    return load_kernels() is not None
 
 
 def product_of_winners(z: Tensor, k: int, weight: Tensor) -> Tensor:
@@ -71,7 +65,7 @@ def product_of_winners(z: Tensor, k: int, weight: Tensor) -> Tensor:
 @torch.library.custom_op("dendrites::winners_product", mutates_args=())
 def _product(z: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """The product `[..., out]`, the lists `[rows, in]` and where each lies `[rows, 2]`, both int64."""
-    z, weight, kernels, threads = z.contiguous(), weight.contiguous(), _kernels(), _threads()
+    z, weight, kernels, threads = z.contiguous(), weight.contiguous(), require_kernels(), _threads()
     y, lists, spans = _outputs(z, weight)
     stack, rows, units = _sizes(z, weight)
     pointers = lists.data_ptr(), spans.data_ptr()
@@ -86,7 +80,7 @@ def _product(z: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]
 @torch.library.custom_op("dendrites::winners_input_gradient", mutates_args=())
 def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of z `[..., in]`: of the winners only, 0 for the losers."""
-    grad, weight, kernels = grad.contiguous(), weight.contiguous(), _kernels()
+    grad, weight, kernels = grad.contiguous(), weight.contiguous(), require_kernels()
     z_gradient = grad.new_empty(*grad.shape[:-1], weight.shape[-1])
     sizes, out = _sizes(z_gradient, weight), weight.shape[-2]
     pointers = lists.data_ptr(), spans.data_ptr()
@@ -98,7 +92,7 @@ def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) 
 @torch.library.custom_op("dendrites::winners_weight_gradient", mutates_args=())
 def _weight_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of the weights, of whom only the shape is read, `[out, in]` or `[E, out, in]`."""
-    grad, kernels = grad.contiguous(), _kernels()
+    grad, kernels = grad.contiguous(), require_kernels()
     w_gradient = torch.empty_like(weight, memory_format=torch.contiguous_format)
     stack, units = (weight.shape[0] if weight.dim() == 3 else 1), weight.shape[-1]
     sizes = stack, len(spans) // stack, units, weight.shape[-2]
@@ -121,12 +115,6 @@ def _sizes(z: Tensor, weight: Tensor) -> tuple[int, int, int]:
     """Copies in the stack, rows of each, units."""
     stack = weight.shape[0] if weight.dim() == 3 else 1
     return stack, z.shape[:-1].numel() // stack, z.shape[-1]
-
-
-def _kernels() -> ctypes.CDLL:
-    kernels = load_kernels()
-    assert kernels is not None, "`skips_losers` said that there is a compiler"
-    return kernels
 
 
 def _threads() -> int:

@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
+
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
     _FOLDER / name
@@ -50,6 +52,19 @@ def load_kernels() -> ctypes.CDLL | None:
             reason = f"it cannot be built or loaded ({error})"
     _log.warning("k-winners: %s, so numpy is used instead: slower, same results", reason)
     return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_kernels() -> bool:
+    """Whether the library can be had; a constant for torch.compile."""
+    return load_kernels() is not None
+
+
+def require_kernels() -> ctypes.CDLL:
+    """The library, for who has asked `has_kernels` before."""
+    kernels = load_kernels()
+    assert kernels is not None, "`has_kernels` said that there is a compiler"
+    return kernels
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:

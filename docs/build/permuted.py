@@ -15,36 +15,38 @@ from docs.build.runs import RESULTS
 from reporting.statistics import mean_interval
 
 FOLDER = RESULTS / "permuted"
+PUBLISHED_CURVES = {
+    "": {2: 0.975, 5: 0.964, 10: 0.946, 25: 0.921, 50: 0.870, 100: 0.814},
+    "_si": {2: 0.977, 5: 0.975, 10: 0.972, 25: 0.965, 50: 0.944, 100: 0.916},
+    "_k_winners": {2: 0.966, 5: 0.939, 10: 0.913, 25: 0.846, 50: 0.756, 100: 0.656},
+}
+"""Ending of a method's name -> number of tasks -> accuracy of a network that learned so many: Iyer et al. 2022
+(arXiv 2201.00042), with settings chosen for each number."""
 PUBLISHED: dict[str, dict[str, float | None]] = {
     "permuted_mnist_10": {
-        "": 0.946,
-        "_si": 0.972,
+        "": PUBLISHED_CURVES[""][10],
+        "_si": PUBLISHED_CURVES["_si"][10],
         "_clustering": 0.943,
         "_one_hot": None,
-        "_k_winners": 0.913,
+        "_k_winners": PUBLISHED_CURVES["_k_winners"][10],
         "_relu": 0.829,
         "_mlp": 0.820,
         "_si_alone": 0.971,
         "_xdg": 0.972,
         "_si_xdg": 0.980,
     },
-    "permuted_mnist_100": {"": 0.814, "_si": 0.916, "_mlp": 0.483},
+    "permuted_mnist_100": {
+        "": PUBLISHED_CURVES[""][100],
+        "_si": PUBLISHED_CURVES["_si"][100],
+        "_mlp": 0.483,
+    },
     "digits": {"": None, "_clustering": None, "_k_winners": None, "_mlp": None},
 }
-"""Base -> ending of a method's name -> published accuracy: Iyer et al. 2022 (arXiv 2201.00042).
+"""Base -> ending of a method's name -> published accuracy, from the same source.
 
 SI alone, XdG, and XdG with SI are rounded in its figures, apparently read off Masse et al. 2018
 (doi 10.1073/pnas.1803839115: 2 x 2000 ReLU, four of five units off, the task known at test).
 """
-PUBLISHED_CURVE = (
-    (2, 5, 10, 25, 50, 100),
-    {
-        "": (0.975, 0.964, 0.946, 0.921, 0.870, 0.814),
-        "_si": (0.977, 0.975, 0.972, 0.965, 0.944, 0.916),
-        "_k_winners": (0.966, 0.939, 0.913, 0.846, 0.756, 0.656),
-    },
-)
-"""Tasks, and the accuracy after them of networks of their own: Iyer et al. 2022, settings chosen for each number."""
 NAMES = {
     "": "dendrites, k-winners",
     "_si": "dendrites, k-winners, SI",
@@ -125,11 +127,11 @@ def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
         axes.plot(tasks, percent.mean(axis=0), color=f"C{index}", label=NAMES[ending])
         low, high = percent.min(axis=0), percent.max(axis=0)
         axes.fill_between(tasks, low, high, color=f"C{index}", alpha=0.2, linewidth=0)
-        if base.startswith("permuted_mnist") and ending in PUBLISHED_CURVE[1]:
-            at = np.array(PUBLISHED_CURVE[0])
-            theirs = 100 * np.array(PUBLISHED_CURVE[1][ending])[at <= tasks[-1]]
+        theirs = PUBLISHED_CURVES.get(ending, {}) if base.startswith("permuted_mnist") else {}
+        points = [(number, 100 * rate) for number, rate in theirs.items() if number <= tasks[-1]]
+        if points:
             label = f"{NAMES[ending]}, published"
-            axes.plot(at[at <= tasks[-1]], theirs, "o:", color=f"C{index}", label=label)
+            axes.plot(*zip(*points, strict=True), "o:", color=f"C{index}", label=label)
     axes.set(xlabel="tasks learned", ylabel="accuracy on all of them [%]")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
