@@ -21,10 +21,15 @@ from benchmarks.loop import read_times
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
 from benchmarks.peers import TRANSITIONS, Peer, _ours, _stable_baselines, require_peers
+from benchmarks.permuted import GateOfEachSample
 from benchmarks.random_batch import random_batch
 from benchmarks.update import describe_precision, ratios
 from benchmarks.variants import SIZES, Size, fast, variants
 from configs import Config, UsageError, load_config
+from configs.permuted_mnist import parse_permuted_command
+from dendrites import leaves_out_silent
+from dendrites.kernels import load_kernels
+from permuted_mnist.network import PermutedNetwork
 
 CPU = torch.device("cpu")
 TASKS, SAMPLES = 3, 24
@@ -294,6 +299,24 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], named: str) -> None:
     assert named in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(load_kernels() is None, reason="there is no C compiler")
+def test_both_ways_to_learn_permuted_images_compute_the_same() -> None:
+    config = parse_permuted_command(["--network.hidden", "512"]).settings.network
+    images, contexts = (
+        torch.randn(32, 784, generator=torch.Generator().manual_seed(0)),
+        torch.eye(3),
+    )
+    gradients = []
+    for kind in (PermutedNetwork, GateOfEachSample):
+        generator = torch.Generator().manual_seed(1)
+        network = kind(config, pixels=784, context_size=3, product_dtype=None, generator=generator)
+        weight = network.layers[0].linear.weight
+        assert leaves_out_silent(images, weight, torch.float32)  # else the two ways are one
+        gates = [gate[0] for gate in network.gates(contexts)]
+        gradients.append(torch.autograd.grad(network(images, gates).square().sum(), weight)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_committed_results_are_in_the_documentation() -> None:
