@@ -17,6 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import torch
 from filelock import FileLock
 from hypothesis import settings
 
@@ -67,6 +68,13 @@ def _cache_of_this_session(shared_folder: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(shared_folder / "cache")
     fonts = Path("~/.cache/matplotlib").expanduser()  # matplotlib needs seconds to list them anew
     os.environ.setdefault("MPLCONFIGDIR", str(fonts))
+
+
+@pytest.fixture(autouse=True)
+def _subnormals() -> Iterator[None]:
+    """A run that a test made in this process flushed them; the next test has them again."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
