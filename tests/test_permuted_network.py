@@ -247,6 +247,7 @@ def test_moments_are_forgotten_at_a_boundary_if_so_set(reset: bool) -> None:
     assert all((one not in learner.optimizer.state) is reset for one in net.feed_forward())
 
 
+@pytest.mark.slow
 def test_a_compiled_objective_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("permuted_mnist.learner.FEWEST_WEIGHTS", 0)
     monkeypatch.setattr(Compiled, "failed", False)

@@ -84,6 +84,7 @@ def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
     assert differences(tiny_run, out) == []
 
 
+@pytest.mark.slow
 def test_a_moved_run_goes_on_as_another_machine_would_have_it(
     tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_run_can_be_evaluated_while_it_trains(tmp_path: Path) -> None:
         assert run.is_alive()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_follow_a_trainer_that_is_killed(method: str, tmp_path: Path) -> None:
     shared = _shared_memory()
     out, start = tmp_path / "run", ("--machine.start-method", method)
