@@ -115,7 +115,7 @@ def methods_table(base: str, folder: Path = FOLDER) -> str:
 
 def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
     """Mean accuracy on the tasks so far against their number: a line for each method."""
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     axes = figure.subplots()
     for index, ending in enumerate(PUBLISHED[base]):
         reports = read_reports(base + ending, folder)
@@ -134,7 +134,7 @@ def draw_permuted(base: str, out: Path, folder: Path = FOLDER) -> None:
             axes.plot(*zip(*points, strict=True), "o:", color=f"C{index}", label=label)
     axes.set(xlabel="tasks learned", ylabel="accuracy on all of them [%]")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.savefig(out, dpi=110)
 
 
