@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 
 from machine.cores import processor_name, usable_cores
-from training.checkpoints.folder import package_versions
+from machine.versions import package_versions
 
 Name = TypeVar("Name", bound=Hashable)
 FEWEST_ROUNDS = 3

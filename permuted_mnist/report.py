@@ -12,9 +12,9 @@ from tabulate import tabulate
 from continual.matrix_files import write_matrix
 from continual.metrics import measures
 from machine.cores import processor_name
+from machine.versions import package_versions
 from permuted_mnist.run_state import RunState
 from permuted_mnist.tasks import SCENARIO
-from training.checkpoints.folder import package_versions
 
 SCHEMA_VERSION = 1
 

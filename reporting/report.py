@@ -16,8 +16,8 @@ from typing_extensions import TypedDict
 from configs.errors import UsageError
 from configs.schema import Config, EvaluationConfig
 from envs.rollout import EpisodeResults
+from machine.versions import package_versions
 from reporting.statistics import mean_success_interval, wilson_interval
-from training.checkpoints.folder import package_versions
 
 SCHEMA_VERSION: Literal[1] = 1
 _MAX_BYTES = 2**22

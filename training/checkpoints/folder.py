@@ -8,11 +8,9 @@ when complete, so a folder with a proper name is always whole.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import time
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from configs.errors import UsageError
+from machine.versions import package_versions
 from training.checkpoints.checksums import flush, require_intact, require_plain, write_checksums
 
 FORMAT = 3
@@ -28,17 +27,11 @@ NEWEST, BEST = "step_", "best_"
 _STATE = "state.json"
 _HAS_HAD_ONE = ".saved"
 """An empty file next to the checkpoints, from the first one on. A run that has it never starts over."""
-_PACKAGES = ("torch", "metaworld", "mujoco", "gymnasium", "numpy")
 _MAX_STATE_BYTES = 2**24
 _MAX_PART_BYTES = 2**36
 _MAX_HEADER_BYTES = 2**22
 
 Parts = dict[str, dict[str, Tensor]]
-
-
-def package_versions() -> dict[str, str]:
-    """Versions that decide whether results can be compared."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def save_checkpoint(folder: Path, kind: str, env_steps: int, parts: Parts, state: Any) -> Path:

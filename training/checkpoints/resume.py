@@ -22,12 +22,12 @@ from configs.loading import fixed_changes, parse_recorded_config
 from envs import NonFiniteError
 from envs.arrays import require_range
 from machine.cores import processor_name
+from machine.versions import package_versions
 from training.checkpoints.folder import (
     BEST,
     NEWEST,
     load_part,
     load_state,
-    package_versions,
     save_checkpoint,
 )
 from training.checkpoints.tensors import agent_bytes, agent_tensors, load_agent, network_tensors
