@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,13 @@ from torch import Tensor, nn
 from continual.synaptic_intelligence import SynapticIntelligence
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
+
+
+class Taken(NamedTuple):
+    """What a step says of itself; float32 scalars."""
+
+    skipped: Tensor  # 1 if nothing was changed, else 0
+    gradient_norm: Tensor  # L2, over all parameters
 
 
 class Descent:
@@ -50,14 +58,11 @@ class Descent:
                 parameter.grad = gradient
 
     @torch.no_grad()
-    def step(self, gradients: list[Tensor]) -> Tensor:
-        """One step down the gradients of the parameters; if one of them is not finite none.
-
-        Returns:
-            1 if nothing was changed, else 0; float32, scalar.
-        """
+    def step(self, gradients: list[Tensor]) -> Taken:
+        """One step down the gradients of the parameters; if one of them is not finite none."""
         own, means, squares = self._views
         torch._foreach_copy_(own, gradients)  # the kernel ignores strides
+        gradient_norm = torch.linalg.vector_norm(self._gradient)
         finite = self._gradient.sum().isfinite().float()
         skipped = 1 - finite
         if self.protection is not None:
@@ -81,7 +86,7 @@ class Descent:
         )
         if self.protection is not None:
             self.protection.after_step()
-        return skipped
+        return Taken(skipped, gradient_norm)
 
     def end_task(self, forget_moments: bool) -> None:
         """A task is learned and another begins: what the last one needs is held from here on.
@@ -100,7 +105,7 @@ class Descent:
         return {"steps": self._steps, "mean": self._mean, "square": self._square}
 
 
-def descend(loss: Tensor, *descents: Descent) -> list[Tensor]:
+def descend(loss: Tensor, *descents: Descent) -> list[Taken]:
     """One step of each descent down the same scalar loss; returns what each `step` returned."""
     gradients = iter(torch.autograd.grad(loss, [p for one in descents for p in one.parameters]))
     return [one.step(list(islice(gradients, len(one.parameters)))) for one in descents]

@@ -82,17 +82,17 @@ class SAC(nn.Module):
             noise: `[2, ..., action]` standard normal, for the next action and the new action.
 
         Returns:
-            Detached tensors: scalar losses, 1 for each optimiser that skipped its step, and per task
-            `[T]` the mean Q of the batch, the policy's entropy and the temperature.
+            Detached tensors: scalar losses, 1 for each optimiser that skipped its step, L2 norms of the
+            gradients, and per task `[T]` the mean Q of the batch, the policy's entropy and the temperature.
         """
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
         actor, critic, temperature = self.descents.values()
         critic_loss, q = self._critic_objective(batch, noise[0])
-        (critic_skipped,) = descend(critic_loss, critic)
+        (of_critic,) = descend(critic_loss, critic)
         self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
         policy_loss, alpha_loss, entropy = self._actor_objective(batch, noise[1])
-        actor_skipped, temperature_skipped = descend(policy_loss + alpha_loss, actor, temperature)
+        of_actor, of_temperature = descend(policy_loss + alpha_loss, actor, temperature)
         self.critic.requires_grad_(True)
         with torch.no_grad():
             torch._foreach_lerp_(
@@ -104,9 +104,11 @@ class SAC(nn.Module):
             "losses/critic": critic_loss.detach().clone(),  # a CUDA graph overwrites its results
             "losses/actor": policy_loss.detach().clone(),
             "losses/temperature": alpha_loss.detach().clone(),
-            "losses/skipped/critic": critic_skipped,
-            "losses/skipped/actor": actor_skipped,
-            "losses/skipped/temperature": temperature_skipped,
+            "losses/skipped/critic": of_critic.skipped,
+            "losses/skipped/actor": of_actor.skipped,
+            "losses/skipped/temperature": of_temperature.skipped,
+            "gradients/critic": of_critic.gradient_norm,
+            "gradients/actor": of_actor.gradient_norm,
             "values/q": q.clone(),
             "policy/entropy": entropy.clone(),
             "policy/temperature": self.log_temperature.detach().exp(),

@@ -95,6 +95,9 @@ def test_one_update_equals_the_written_out_reference(context, dtype):
 
     for name in agent.descents:
         assert metrics.pop(f"losses/skipped/{name}") == 0
+    for name in ("critic", "actor"):  # a first moment is a tenth of the gradient
+        norm = metrics.pop(f"gradients/{name}")
+        torch.testing.assert_close(norm, 10 * moments[name].norm(), **close)
     assert metrics.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(metrics[key], value, msg=key, **close)

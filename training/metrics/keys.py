@@ -25,6 +25,8 @@ PATTERNS = (
     "losses/skipped/critic",
     "losses/skipped/actor",
     "losses/skipped/temperature",
+    "gradients/critic",
+    "gradients/actor",
     "values/q",
     "values/q/<task>",
     "values/reward_scale/<task>",
