@@ -17,6 +17,16 @@ Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
+class EpisodeSteps:
+    """Every one of the H steps of K episodes of each of T tasks."""
+
+    obs: NDArray[np.float32]  # [T, K, H, 39] acted on
+    action: NDArray[np.float32]  # [T, K, H, 4]
+    reward: NDArray[np.float32]  # [T, K, H]
+    success: NDArray[np.bool_]  # [T, K, H] the flag after the step
+
+
+@dataclass(frozen=True)
 class EpisodeResults:
     """K episodes of each of T tasks; arrays are `[T, K]`."""
 
@@ -27,6 +37,7 @@ class EpisodeResults:
     returns: NDArray[np.float64]  # [T, K] undiscounted sum of raw rewards
     length: NDArray[np.int64]  # [T, K] environment steps
     steps_to_success: NDArray[np.int64]  # [T, K] first step with the flag; -1 for never
+    steps: EpisodeSteps | None = None  # where they were asked for
 
 
 def rollout(
@@ -37,6 +48,7 @@ def rollout(
     tasks: NDArray[np.int64] | None = None,
     episodes_per_goal: int = 1,
     generator: Any = None,
+    keep_steps: bool = False,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Run every one of the first `goals` goals of every task `episodes_per_goal` times.
@@ -50,16 +62,23 @@ def rollout(
         goals, episodes_per_goal: K is their product.
         tasks: indices of those to run, in order, with the player of the environments; `None` for all.
         generator: source of the player's random numbers.
+        keep_steps: whether the results have every step: some 180 bytes each.
         on_step: called after every vector step; may raise to abandon the evaluation.
     """
     tasks = np.arange(len(envs.tasks)) if tasks is None else tasks
     plan = np.repeat(np.arange(goals), episodes_per_goal)  # [K]
-    waves = [
-        _run_wave(envs, plan[start : start + envs.copies], tasks, policy, generator, on_step)
-        for start in range(0, len(plan), envs.copies)
-    ]
-    columns = {name: np.concatenate([wave[name] for wave in waves], axis=1) for name in waves[0]}
-    return EpisodeResults(tasks=tuple(envs.tasks[task] for task in tasks), **columns)
+    waves, kept = [], []
+    for start in range(0, len(plan), envs.copies):
+        steps: list[dict[str, NDArray]] | None = [] if keep_steps else None
+        goals_now = plan[start : start + envs.copies]
+        waves.append(_run_wave(envs, goals_now, tasks, policy, generator, steps, on_step))
+        if steps is not None:
+            kept.append(_stacked(steps, len(goals_now)))
+    return EpisodeResults(
+        tasks=tuple(envs.tasks[task] for task in tasks),
+        **_concatenated(waves),
+        steps=EpisodeSteps(**_concatenated(kept)) if keep_steps else None,
+    )
 
 
 def _run_wave(
@@ -68,17 +87,26 @@ def _run_wave(
     tasks: NDArray[np.int64],
     policy: Policy | None,
     generator: Any,
+    kept: list[dict[str, NDArray]] | None,
     on_step: Callable[[], object],
 ) -> dict[str, NDArray]:
-    """One episode on each of up to N goals, the same goals for all t tasks; `[t, len(goals)]`."""
+    """One episode on each of up to N goals, the same goals for all t tasks; `[t, len(goals)]`.
+
+    `kept` gets what `EpisodeSteps` has of every step, `[t, N, ...]`.
+    """
     padded = np.resize(goals, envs.copies)  # the last wave may be short: spare copies repeat goals
     plan = np.broadcast_to(padded, envs.shape)
     shape = (len(tasks), envs.copies)
     returns = np.zeros(shape)
     first = np.full(shape, -1)
     success = np.zeros(shape, bool)
-    for step_index, step in enumerate(_steps(envs, envs.reset(plan), tasks, policy, generator)):
-        success = step.success
+    reset_obs = envs.reset(plan)
+    obs = reset_obs[tasks]  # [t, N, 39]
+    for step_index, step in enumerate(_steps(envs, reset_obs, tasks, policy, generator)):
+        if kept is not None:
+            of_step = {"action": step.action, "reward": step.reward, "success": step.success}
+            kept.append({"obs": obs, **of_step})
+        obs, success = step.obs, step.success
         returns += step.reward
         first[success & (first < 0)] = step_index + 1
         on_step()
@@ -112,3 +140,14 @@ def _steps(
             obs = steps[0].obs
         left -= len(steps)
         yield from steps
+
+
+def _stacked(steps: list[dict[str, NDArray]], episodes: int) -> dict[str, NDArray]:
+    """Steps of a wave as one array for each name, `[t, episodes, H, ...]`."""
+    return {
+        name: np.stack([step[name][:, :episodes] for step in steps], axis=2) for name in steps[0]
+    }
+
+
+def _concatenated(waves: list[dict[str, NDArray]]) -> dict[str, NDArray]:
+    return {name: np.concatenate([wave[name] for wave in waves], axis=1) for name in waves[0]}

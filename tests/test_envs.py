@@ -352,3 +352,25 @@ def test_rollout_counts_success_at_any_step_and_at_the_last(goal_lists: GoalList
         result = rollout(envs, reach_then_flee, goals=1)
     assert result.success.tolist() == [[True]]
     assert result.final_success.tolist() == [[False]]
+
+
+def test_rollout_keeps_every_step_where_it_is_asked_to(goal_lists: GoalLists) -> None:
+    """3 goals in waves of 2 copies; the recorded steps tell what the results say."""
+    tasks = ("reach-v3", "drawer-close-v3")
+    scripted = ScriptedPolicy(tasks)
+    with make(
+        goal_lists, tasks, copies=2, horizon=90, autoreset=False, start_method="fork"
+    ) as envs:
+        result = rollout(envs, scripted, goals=3, keep_steps=True)
+        first = envs.reset(np.array([[0, 1], [0, 1]]))
+    steps = result.steps
+    assert steps is not None
+    assert steps.obs.shape == (2, 3, 90, 39)
+    np.testing.assert_array_equal(steps.obs[:, :2, 0], first)
+    np.testing.assert_allclose(steps.reward.sum(axis=2), result.returns, rtol=1e-5)
+    np.testing.assert_array_equal(steps.success.any(axis=2), result.success)
+    np.testing.assert_array_equal(steps.success[..., -1], result.final_success)
+    for time_step in (0, 30, 89):
+        np.testing.assert_array_equal(
+            steps.action[:, :, time_step], scripted(steps.obs[:, :, time_step])
+        )

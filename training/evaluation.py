@@ -22,6 +22,7 @@ def evaluate(
     goals: int,
     tasks: NDArray[np.int64] | None = None,
     seed: SeedSequence,
+    keep_steps: bool = False,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
     """Let the player of the environments act on the first `goals` goals of every task.
@@ -37,6 +38,7 @@ def evaluate(
         tasks=tasks,
         episodes_per_goal=settings.episodes_per_goal,
         generator=torch_generator(seed),
+        keep_steps=keep_steps,
         on_step=on_step,
     )
 
