@@ -116,8 +116,15 @@ class Trunk(nn.Module):
         Returns:
             `[*E, T, b, units]`, or `[*E, n, units]`.
         """
-        features: Tensor = self._last().activation(self._preactivation(x, task, context))
-        return features
+        return self.hidden(x, task, context)[-1]
+
+    def hidden(
+        self, x: Tensor, task: Tensor | None = None, context: Tensor | None = None
+    ) -> list[Tensor]:
+        """What every hidden layer says; arguments and shapes as in `forward`."""
+        before = self._preactivations(x, task, context)
+        layers = [cast(DendriticLayer, layer) for layer in self.layers]
+        return [layer.activation(one) for layer, one in zip(layers, before, strict=True)]
 
     def into(
         self,
@@ -127,11 +134,14 @@ class Trunk(nn.Module):
         context: Tensor | None = None,
     ) -> Tensor:
         """`head(self(x, task, context))`, the last activation and the head's product as one."""
-        outputs: Tensor = head(self._preactivation(x, task, context), self._last().activation)
+        last = cast(DendriticLayer, self.layers[-1])
+        outputs: Tensor = head(self._preactivations(x, task, context)[-1], last.activation)
         return outputs
 
-    def _preactivation(self, x: Tensor, task: Tensor | None, context: Tensor | None) -> Tensor:
-        """What the activation of the last layer is given."""
+    def _preactivations(
+        self, x: Tensor, task: Tensor | None, context: Tensor | None
+    ) -> list[Tensor]:
+        """What the activation of every layer is given."""
         if context is None:
             context = self.context
         elif self.stack is not None and context.dim() == 2:
@@ -142,16 +152,14 @@ class Trunk(nn.Module):
         if self.concatenates_context:
             own = per_sample(context, task, dim=-2)  # [*E, T, 1, C] or [*E, n, C]
             x = torch.cat([x, own.expand(*x.shape[:-1], -1)], dim=-1)
-        after = None
+        found, after = [], None
         for module, gate in zip(self.layers, gates, strict=True):
             layer = cast(DendriticLayer, module)
             own_gate = None if gate is None else per_sample(gate, task, dim=-2)
             x = layer.preactivation(x, own_gate, after)
+            found.append(x)
             after = layer.activation
-        return x
-
-    def _last(self) -> DendriticLayer:
-        return cast(DendriticLayer, self.layers[-1])
+        return found
 
 
 def winners_density(config: NetworkConfig, index: int) -> float | None:
