@@ -1,0 +1,52 @@
+"""Which of MuJoCo's two ways to draw without a screen works on this machine: EGL or OSMesa."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+from configs import UsageError
+
+BACKENDS = ("egl", "osmesa")
+_TRY = """
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><light/></worldbody></mujoco>")
+with mujoco.Renderer(model, 16, 16) as renderer:
+    renderer.update_scene(mujoco.MjData(model))
+    renderer.render()
+"""
+
+
+def find_backend() -> str:
+    """The value of MUJOCO_GL that works: the user's own, else the first of `BACKENDS`.
+
+    Each is tried in a process of its own, because it is chosen when mujoco is imported, and a broken driver
+    may end the process.
+
+    Raises:
+        UsageError: none works, or there is nothing that writes videos.
+    """
+    if find_spec("imageio_ffmpeg") is None:
+        raise UsageError("--video: needs imageio-ffmpeg; pip install '.[video]'")
+    chosen = os.environ.get("MUJOCO_GL")
+    candidates = (chosen,) if chosen else BACKENDS
+    for backend in candidates:
+        if _works(backend):
+            return backend
+    names = " and ".join(candidates)
+    raise UsageError(
+        f"--video: this machine can't draw without a screen ({names} failed); on Debian and Ubuntu: "
+        "apt-get install libegl1 libgl1-mesa-dri, or libosmesa6"
+    )
+
+
+def _works(backend: str) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-c", _TRY],
+        env={**os.environ, "MUJOCO_GL": backend},
+        capture_output=True,
+        timeout=120,
+    )
+    return done.returncode == 0
