@@ -1,0 +1,1 @@
+"""Evaluated episodes as a data set for imitation learning."""
