@@ -18,6 +18,7 @@ from training.checkpoints.resume import save_best, save_newest
 from training.evaluation import evaluate, evaluation_metrics, format_evaluation
 from training.metrics.keys import COUNTER_COLUMNS, metric_keys
 from training.metrics.log import MetricsLog
+from training.metrics.pictures import hidden_layer_pictures
 from training.metrics.rows import training_metrics
 from training.phases import ends_a_task, phase_at
 from training.run_state import RunState
@@ -90,7 +91,9 @@ class Recorder:
         if finished:
             self._bar.close()
 
-    def evaluate(self, goals: int, tasks: NDArray[np.int64] | None = None) -> EpisodeResults:
+    def evaluate(
+        self, goals: int, tasks: NDArray[np.int64] | None = None, keep_steps: bool = False
+    ) -> EpisodeResults:
         """Episodes on the first `goals` goals of each of `tasks`, or of all, as evaluate.py runs them."""
         evaluation = self.config.evaluation
         with self.stopwatch.section("evaluate"):
@@ -100,6 +103,7 @@ class Recorder:
                 goals=goals,
                 tasks=tasks,
                 seed=self.seed,
+                keep_steps=keep_steps,
                 on_step=self.signals.check,
             )
 
@@ -115,9 +119,12 @@ class Recorder:
         progress, is_best = self.progress, False
         tasks = self._to_evaluate()
         if len(tasks):
-            results = self.evaluate(self.config.evaluation.goals, tasks)
-            row |= evaluation_metrics(results)
             of_all = len(tasks) == len(self.state.plan.tasks)
+            results = self.evaluate(self.config.evaluation.goals, tasks, keep_steps=of_all)
+            row |= evaluation_metrics(results)
+            if results.steps is not None:
+                pictures = hidden_layer_pictures(self.state.agent.policy, results.steps)
+                self.log.pictures(pictures, progress.env_steps)
             is_best = of_all and row["eval/success_rate"] > progress.best_success_rate
             tqdm.write(f"{format_evaluation(results, progress.env_steps)}\n")
             progress.last_evaluation_env_steps = progress.env_steps

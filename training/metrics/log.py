@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from configs.errors import UsageError
@@ -95,6 +97,12 @@ class MetricsLog:
     def image(self, key: str, figure: Figure, step: int) -> None:
         """Add a picture to TensorBoard; the figure is closed."""
         self._tensorboard.add_figure(key, figure, step)
+        self._tensorboard.flush()
+
+    def pictures(self, pictures: Mapping[str, NDArray[np.uint8]], step: int) -> None:
+        """Add painted pictures `[height, width, 3]` to TensorBoard."""
+        for key, picture in pictures.items():
+            self._tensorboard.add_image(key, picture, step, dataformats="HWC")
         self._tensorboard.flush()
 
     def close(self) -> None:
