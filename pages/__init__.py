@@ -1,0 +1,1 @@
+"""report.html: what a run does and has learned, on one page that needs no network."""

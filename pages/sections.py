@@ -1,0 +1,144 @@
+"""The sections of the page, in their order, from evaluated runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from configs import dump_config
+from pages.charts import Curve, learning_curves, success_per_task, time_spent
+from pages.compare import difference, group_runs
+from pages.contents import EvaluatedRun, Film, Section, Table
+from pages.inside import pictures_of
+from reporting.statistics import mean_interval
+
+
+def sections_of(
+    runs: Sequence[EvaluatedRun], published: Mapping[str, Sequence[Curve]]
+) -> list[Section]:
+    """All that there is something to say in."""
+    sections = [_overview(runs)]
+    groups = group_runs(runs)
+    if len(groups) > 1:
+        sections.append(_comparison(groups))
+    sections.append(Section("Success, task by task", pictures=[success_per_task(runs)]))
+    trained = [learning_curves(runs, published), time_spent(runs)]
+    pictures = [picture for picture in trained if picture is not None]
+    if pictures:
+        sections.append(Section("Training", pictures=pictures))
+    for run in runs:
+        of_run = f": {run.name}" if len(runs) > 1 else ""
+        if run.analysis is not None:
+            pictures = pictures_of(run.analysis)
+            sections.append(Section(f"Inside the actor{of_run}", _INSIDE, pictures=pictures))
+        if run.films:
+            films = [Film(path.stem, path) for path in run.films]
+            sections.append(Section(f"Videos{of_run}", _VIDEOS, films=films))
+    return [*sections, *_settings(runs)]
+
+
+_INSIDE = (
+    "Measured on the actor's hidden layers, while the policy plays. The first picture asks what the others "
+    "can't: does a task need the units that it uses most?"
+)
+_VIDEOS = "One episode of each task, on its first goal, until shortly after its success."
+
+
+def _overview(runs: Sequence[EvaluatedRun]) -> Section:
+    headers = ("run", "network", "seed", "steps trained", "success", "at last step", "return")
+    rows = []
+    for run in runs:
+        report = run.report
+        low, high = report["mean_success_rate_ci95"]
+        rows.append(
+            (
+                run.name,
+                _network_name(run),
+                f"{run.config.seed}",
+                f"{report['env_steps_trained']:,}",
+                f"{report['mean_success_rate']:.1%} ({low:.1%} to {high:.1%})",
+                f"{report['mean_final_step_success_rate']:.1%}",
+                f"{report['mean_return']:.0f}",
+            )
+        )
+    first = runs[0].report
+    text = (
+        f"{len(first['tasks'])} tasks, {first['goals']} goals per task (goal list of seed {first['seed']}), "
+        f"{first['horizon']} steps per episode, {first['actions']} actions. Intervals: 95 %, over goals; "
+        "they do not cover the luck of training, which takes several seeds."
+    )
+    return Section("Result", text, Table(headers, rows))
+
+
+def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
+    """Every group, and its difference to the first."""
+    headers = ("group", "what differs", "seeds", "mean success", "difference to the first")
+    changes = _changes([group[0] for group in groups])
+    rows = []
+    for index, group in enumerate(groups):
+        rates = np.array([run.report["mean_success_rate"] for run in group])
+        success = f"{rates.mean():.1%}"
+        if len(rates) > 1:
+            low, high = mean_interval(rates)
+            success += f" ({low:.1%} to {high:.1%})"
+        cell = "-"
+        if index:
+            found = difference(group, groups[0])
+            ends = " to ".join(f"{100 * end:+.1f}" for end in found.interval)
+            over = "over seeds" if found.over_seeds else "over goals only: one seed in a group"
+            cell = f"{100 * found.value:+.1f} points ({ends}; {over})"
+        differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
+        rows.append((group[0].name, differs, f"{len(group)}", success, cell))
+    text = (
+        "Runs whose settings differ in the seed alone are one group. Intervals: 95 %; over seeds by "
+        "Student's and Welch's t. One seed says nothing of the luck of training."
+    )
+    return Section("Comparison", text, Table(headers, rows))
+
+
+def _settings(runs: Sequence[EvaluatedRun]) -> list[Section]:
+    versions = [
+        (run.name, f"{package} {version}") for run in runs for package, version in _versions(run)
+    ]
+    found = [Section("Versions", table=Table(("run", "package"), versions))]
+    for run in runs:
+        of_run = f": {run.name}" if len(runs) > 1 else ""
+        found.append(Section(f"Settings{of_run}", typed=dump_config(run.config)))
+    return found
+
+
+def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
+    trained = [(f"trained with {name}", version) for name, version in run.trained_with.items()]
+    report = run.report
+    here = [("metaworld", report["metaworld_version"]), ("mujoco", report["mujoco_version"])]
+    return [*trained, *((f"evaluated with {name}", version) for name, version in here)]
+
+
+def _network_name(run: EvaluatedRun) -> str:
+    network = run.config.network
+    kind = "MLP" if network.kind == "mlp" else network.kind.replace("_", " ")
+    return f"{kind}, {network.activation.replace('_', '-')}"
+
+
+def _changes(runs: Sequence[EvaluatedRun]) -> dict[str, list[str]]:
+    """Setting -> its value in each run, for those that are not alike in all; without seed and machine."""
+    flat = [_flat(asdict(run.config)) for run in runs]
+    return {
+        key: [str(settings[key]) for settings in flat]
+        for key in flat[0]
+        if key != "seed"
+        and not key.startswith(("machine.", "recording."))
+        and len({str(settings[key]) for settings in flat}) > 1
+    }
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return found
