@@ -4,6 +4,8 @@
     python evaluate.py runs/RUN                     # every goal of every task once
     python evaluate.py runs/RUN/checkpoints/best_*  # the best instead of the newest checkpoint
     python evaluate.py runs/RUN --seed 1000         # on goals it has never seen
+    python evaluate.py runs/RUN --page --video --analyze  # see inside, on one page
+    python evaluate.py runs/ONE runs/OTHER --page   # side by side
 
 Prints a table and writes report.json, report.csv and report.md.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,9 +25,8 @@ from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
 
 if TYPE_CHECKING:
-    from agent.plan import Plan
-    from agent.policy import Policy
-    from envs import EpisodeResults
+    from pages.charts import Curve
+    from pages.contents import EvaluatedRun
     from reporting.report import Report
 
 logger = logging.getLogger("evaluate")
@@ -33,14 +34,17 @@ logger = logging.getLogger("evaluate")
 PRETRAINED = Path(__file__).parent / "pretrained" / "mt10"
 
 
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
 @dataclass(frozen=True)
 class EvaluateCommand:
     """Evaluate a checkpoint: success rate per task with intervals, returns, steps to success."""
 
-    run_or_checkpoint: Annotated[Path, tyro.conf.Positional] = PRETRAINED
-    """Run folder (its newest checkpoint) or one checkpoint folder."""
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (PRETRAINED,)
+    """Run folders (their newest checkpoints), checkpoint folders or exported folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the report; default: evaluation/ in the run or checkpoint folder."""
+    """Folder for the report; default: evaluation/ in the folder given. Several runs get a folder each in it."""
     goals: int | None = None
     """Goals per task, 1 to 50; default: all goals that the run trains on."""
     actions: Literal["mean", "sample"] | None = None
@@ -48,6 +52,18 @@ class EvaluateCommand:
     seed: int | None = None
     """Seed of the goal list and of sampled actions; default: the training run's, that is, the goals
     it trained on."""
+    analyze: Flag = False
+    """Also measure the actor's hidden units: who shares them, and success with some of them silenced."""
+    analysis_goals: int = 5
+    """Goals per task of that, 1 to 50: about fifteen episodes on each."""
+    video: Flag = False
+    """Also write a video of each task, and one of all of them side by side."""
+    page: Flag = False
+    """Also write report.html, one file with all of this; several runs beside each other."""
+    published: Annotated[Path | None, tyro.conf.arg(metavar="CSV")] = None
+    """Curves for the page: network, run, env_steps, success_rate."""
+    record: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also write the evaluated episodes, every step of them, into a new folder (Parquet, LeRobot's layout)."""
     workers: int | Literal["auto"] = "auto"
     """Simulator processes; the result does not depend on it."""
     device: str = "auto"
@@ -59,65 +75,99 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parse_command(EvaluateCommand, sys.argv[1:] if arguments is None else arguments)
     check_flags(command)
     # Imported only now, so that --help and a wrong flag are answered at once.
-    from agent.plan import resolve
     from machine.console import configure_logging
-    from machine.device import resolve_device
-    from reporting.report import format_table, make_report, report_facts, write_report
-    from training.checkpoints.policy import load_policy
-    from training.forecast import require_simulator_memory
 
     configure_logging()
-    out = command.out or command.run_or_checkpoint / "evaluation"
-    policy = load_policy(command.run_or_checkpoint, resolve_device(command.device, "--device"))
-    warn_about_versions(policy.versions)
-    config = policy.plan.config
-    evaluation = replace(
-        config.evaluation,
-        report_goals=config.env.num_goals if command.goals is None else command.goals,
-        actions=command.actions or config.evaluation.actions,
-    )
-    config = replace(
-        config,
-        seed=config.seed if command.seed is None else command.seed,
-        evaluation=evaluation,
-        machine=replace(config.machine, workers=command.workers),
-    )
-    plan = resolve(config, policy.plan.device)
-    simulators = len(plan.tasks) * evaluation.copies_per_task
-    require_simulator_memory(simulators, plan.evaluation_workers, len(plan.tasks))
-    results = run_episodes(policy.agent.policy, plan)
-    report = make_report(results, report_facts(config, policy.env_steps, evaluation))
-    write_report(report, out)
-    print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
-    compare_with_history(report, command.run_or_checkpoint / "report.json")
+    published, backend = check_extras(command)
+    evaluated = [
+        evaluate_run(command, folder, out, backend) for folder, out in out_folders(command).items()
+    ]
+    if command.page:
+        from pages.page import write_page
+
+        path = (command.out or command.runs[0] / "evaluation") / "report.html"
+        write_page(evaluated, path, published)
+        print(f"page: {path}")
     return 0
 
 
-def run_episodes(policy: Policy, plan: Plan) -> EpisodeResults:
-    """Episodes on the goals that the plan's evaluation asks for, drawn with its seed."""
-    from tqdm import tqdm
+def evaluate_run(
+    command: EvaluateCommand, folder: Path, out: Path, backend: str | None
+) -> EvaluatedRun:
+    """Evaluate one policy, and write what was asked for, apart from the page.
 
-    from agent.player import evaluated_player
-    from envs import evaluation_envs, make_goal_lists
-    from training.evaluation import evaluate
-    from training.streams import seed_streams
+    Args:
+        command: what was asked for.
+        folder: of the run, a checkpoint, or an export.
+        out: folder for the report.
+        backend: that draws the videos; `None` for no videos.
+    """
+    from analysis.figures import write_figures
+    from analysis.files import write_analysis
+    from demonstrations.lerobot import write_dataset
+    from envs import make_goal_lists
+    from machine.device import resolve_device
+    from pages.contents import EvaluatedRun
+    from reporting.report import format_table, make_report, report_facts, write_report
+    from training.checkpoints.policy import load_policy
+    from training.episodes import analyze_policy, evaluation_plan, run_episodes
+    from videos.films import write_films
 
-    config, evaluation = plan.config, plan.config.evaluation
-    goals = make_goal_lists(plan.tasks, config.seed)
-    episodes = evaluation.report_goals * evaluation.episodes_per_goal
-    player = evaluated_player(policy, len(plan.tasks), evaluation.actions == "sample")
-    waves = -(-episodes // evaluation.copies_per_task)
-    with (
-        evaluation_envs(config, goals, plan.evaluation_workers, player) as envs,
-        tqdm(total=waves * evaluation.horizon, unit="vector step", disable=None) as bar,
-    ):
-        return evaluate(
-            envs,
-            evaluation,
-            goals=evaluation.report_goals,
-            seed=seed_streams(config.seed)["evaluation"],
-            on_step=bar.update,
-        )
+    trained = load_policy(folder, resolve_device(command.device, "--device"))
+    warn_about_versions(trained.versions)
+    flags = {key: getattr(command, key) for key in ("goals", "actions", "seed", "workers")}
+    plan = evaluation_plan(trained.plan, **flags)
+    keep_steps = backend is not None or command.record is not None
+    results = run_episodes(trained.agent.policy, plan, keep_steps=keep_steps)
+    facts = report_facts(plan.config, trained.env_steps, plan.config.evaluation)
+    report = make_report(results, facts)
+    write_report(report, out)
+    print(f"{format_table(report)}\nreport: {out}/report.md, report.json, report.csv")
+    compare_with_history(report, folder / "report.json")
+    goals = make_goal_lists(plan.tasks, plan.config.seed)
+    if command.record is not None:
+        write_dataset(results, goals, command.record)
+        print(f"episodes: {command.record}")
+    films: tuple[Path, ...] = ()
+    if backend is not None:
+        *films_of_tasks, mosaic = write_films(results, goals, out / "videos", backend)
+        films = tuple(films_of_tasks)
+        print(f"videos: {out}/videos, all side by side in {mosaic.name}")
+    analysis = None
+    if command.analyze:
+        analysis = analyze_policy(trained.agent.policy, plan, command.analysis_goals)
+        write_analysis(analysis, out / "analysis")
+        write_figures(analysis, out / "analysis")
+        print(f"analysis: {out}/analysis")
+    name, metrics = run_names(command.runs)[folder], metrics_of(folder)
+    return EvaluatedRun(name, report, plan.config, trained.versions, metrics, analysis, films)
+
+
+def out_folders(command: EvaluateCommand) -> dict[Path, Path]:
+    """Where the report of each folder goes."""
+    if command.out is None:
+        return {folder: folder / "evaluation" for folder in command.runs}
+    if len(command.runs) == 1:
+        return {command.runs[0]: command.out}
+    names = run_names(command.runs)
+    return {folder: command.out / name.replace("/", "_") for folder, name in names.items()}
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """What each is called on the page: its own name, or its path where others have the same name."""
+    names = [folder.resolve().name for folder in folders]
+    return {
+        folder: name if names.count(name) == 1 else folder.as_posix().strip("./")
+        for folder, name in zip(folders, names, strict=True)
+    }
+
+
+def metrics_of(folder: Path) -> Path | None:
+    """metrics.csv of a run or an export; of a checkpoint, that of its run."""
+    places = (folder, folder.resolve().parent.parent)
+    return next(
+        (place / "metrics.csv" for place in places if (place / "metrics.csv").is_file()), None
+    )
 
 
 def compare_with_history(report: Report, path: Path) -> None:
@@ -149,13 +199,39 @@ def check_flags(command: EvaluateCommand) -> None:
         raise UsageError(f"--goals {command.goals}: the benchmark has 1 to 50 goals per task")
     if command.seed is not None and not 0 <= command.seed < 2**32:
         raise UsageError(f"--seed {command.seed}: give 0 to 4294967295")
+    if not 1 <= command.analysis_goals <= 50:
+        raise UsageError(f"--analysis-goals {command.analysis_goals}: give 1 to 50")
+    if len(set(command.runs)) < len(command.runs):
+        raise UsageError("the same folder is given twice")
+    if command.record is not None and len(command.runs) > 1:
+        raise UsageError("--record: give one run")
+    if command.published is not None and not command.page:
+        raise UsageError("--published: curves are for the page; add --page")
     if command.workers != "auto" and command.workers < 1:
         raise UsageError(f"--workers {command.workers}: give 1 or more, or auto")
 
 
+def check_extras(command: EvaluateCommand) -> tuple[dict[str, list[Curve]], str | None]:
+    """Published curves, and what draws the videos, if anything: before anything is played."""
+    from demonstrations.lerobot import require_writer
+    from pages.charts import read_published
+    from videos.backend import find_backend
+
+    if command.record is not None:
+        require_writer(command.record)
+    published = {} if command.published is None else read_published(command.published)
+    if not command.video:
+        return published, None
+    try:
+        return published, find_backend()
+    except UsageError as error:
+        logger.warning("%s; everything else is written", error)
+        return published, None
+
+
 def warn_about_versions(trained_with: dict[str, str]) -> None:
     """Physics differ between MuJoCo versions: say so before anybody compares numbers."""
-    from training.checkpoints.folder import package_versions
+    from machine.versions import package_versions
 
     here = package_versions()
     for name in ("metaworld", "mujoco"):
