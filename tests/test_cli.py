@@ -106,7 +106,7 @@ def test_an_exported_policy_evaluates_like_its_run(tiny_run: Path, tmp_path: Pat
     succeed(export.main, tiny_run, "--out", out)
     assert {path.name for path in out.iterdir()} == {
         *("agent.safetensors", "state.json", "SHA256SUMS", "config.yaml", "metrics.csv"),
-        *("report.json", "report.csv", "report.md"),
+        *("report.json", "report.csv", "report.md", "README.md", "learning_curve.png"),
     }
     report = tmp_path / "report"
     again = (evaluate.main, out, "--goals", 2, "--out", report)
@@ -114,6 +114,12 @@ def test_an_exported_policy_evaluates_like_its_run(tiny_run: Path, tmp_path: Pat
     assert f"the same successes, goal by goal, as in {out}/report.json" in done.stdout
 
     shipped = json.loads((out / "report.json").read_text())
+    _, block, card = (out / "README.md").read_text().split("---\n", 2)
+    (result,) = yaml.safe_load(block)["model-index"][0]["results"]
+    rate = shipped["mean_success_rate"]
+    assert result["metrics"][0]["value"] == pytest.approx(rate, abs=5e-5)
+    assert f"**{rate:.1%}**" in card
+    assert "python evaluate.py path/to/policy" in card
     failed = shipped["tasks"]["reach-v3"]["failed_goals"]
     shipped["tasks"]["reach-v3"]["failed_goals"] = sorted({0, 1} - set(failed))
     (out / "report.json").write_text(json.dumps(shipped))

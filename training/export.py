@@ -2,7 +2,8 @@
 
     python -m training.export runs/RUN --out pretrained/mt10
 
-It gets the networks of the run's last checkpoint (safetensors and JSON), its config, metrics.csv and report.
+It gets the networks of the run's last checkpoint (safetensors and JSON), its config, metrics.csv and report,
+the learning curve, and a model card: it can be uploaded to a model hub as it is.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import tyro
 
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
+from reporting.plots import plot, read_curves
+from reporting.report import read_report
 from training.checkpoints.folder import find_checkpoint, load_state, write_checkpoint
 from training.checkpoints.policy import load_policy
 from training.checkpoints.tensors import network_tensors
+from training.model_card import model_card
 
 _HISTORY = ("config.yaml", "metrics.csv", "report.json", "report.csv", "report.md")
 
@@ -44,12 +48,20 @@ def main() -> int:
             raise UsageError(f"{command.run}: no {name} in it; export a finished run")
     if command.out.exists():
         raise UsageError(f"--out {command.out}: exists already; give a new folder")
-    networks = network_tensors(load_policy(command.run, torch.device("cpu")).agent)
+    trained = load_policy(command.run, torch.device("cpu"))
+    networks = network_tensors(trained.agent)
+    report, curves = (
+        read_report(command.run / "report.json"),
+        read_curves(command.run / "metrics.csv"),
+    )
     state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "progress")}
     command.out.mkdir(parents=True)
     write_checkpoint(command.out, {"agent": networks}, state)
     for name in _HISTORY:
         shutil.copyfile(command.run / name, command.out / name)
+    plot(curves, command.out / "learning_curve.png")
+    card = model_card(command.out.name, trained.plan.config, report, trained.versions)
+    (command.out / "README.md").write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in command.out.iterdir())
     print(f"{command.out}: {size / 1e6:.1f} MB; python evaluate.py {command.out} evaluates it")
     return 0
