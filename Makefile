@@ -6,7 +6,7 @@ READY := $(VENV)/installed
 # One thread in each of two test processes: two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help install train evaluate results test test-slow test-all lint format lock clean
+.PHONY: help install train evaluate show results test test-slow test-all lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ train: $(READY) ## install what is needed, train mt10 to its end, print its repo
 
 evaluate: $(READY) ## evaluate the trained policy that comes with the project (two minutes)
 	$(BIN)/python evaluate.py
+
+show: $(READY) ## what the trained policy does and has learned: page, videos, analysis (eight minutes)
+	$(BIN)/python evaluate.py --page --video --analyze
 
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
 	$(BIN)/python -m docs.build

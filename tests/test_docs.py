@@ -219,9 +219,10 @@ def runs_as_module(name: str) -> bool:
 
 _ROOMS = ("agent", "benchmarks", "configs", "dendrites", "docs", "envs", "machine", "reporting")
 _ROOMS += ("tests", "training", "continual", "permuted_mnist")
+_ROOMS += ("analysis", "demonstrations", "pages", "videos")
 _OTHERS = ("gymnasium", "metaworld", "mujoco", "numpy", "torch")
 """Libraries whose names, where they stand dotted in a document, should be right as well."""
-_DATA = {".csv", ".json", ".npz", ".safetensors", ".png", ".lock", ".txt"}
+_DATA = {".csv", ".html", ".json", ".npz", ".safetensors", ".png", ".lock", ".txt"}
 _CODE = {".c", ".cfg", ".md", ".py", ".toml", ".yaml"}
 _ELSEWHERE = {"config.yaml", "report.md", "utils.py"}
 """Files of a run, and the one that we do not have on purpose."""

@@ -28,6 +28,7 @@ PACKAGES = (
         "training",
     ),
     *("training.checkpoints", "training.metrics"),
+    *("analysis", "demonstrations", "pages", "videos"),
 )
 NOT_OURS = ("tests", "docs", "benchmarks", "examples", "pretrained", "runs", "build", "dist")
 

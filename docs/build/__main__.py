@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
+from docs.build.inside import inside_tables
 from docs.build.markdown import insert_tables
 from docs.build.one_by_one import FOLDER, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
@@ -18,7 +19,13 @@ from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
 
-DOCUMENTS = ("README.md", "docs/results.md", "docs/reliability.md", "docs/continual.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/analysis.md",
+    "docs/results.md",
+    "docs/reliability.md",
+    "docs/continual.md",
+)
 
 
 def make_tables() -> dict[str, str]:
@@ -26,6 +33,7 @@ def make_tables() -> dict[str, str]:
     tables = tuning_tables() | reliability_tables() | comparison_tables(read_comparison())
     tables["shipped-report"] = shipped_table()
     tables |= permuted_tables()
+    tables |= inside_tables()
     if FOLDER.exists():
         tables["one_by_one"] = one_by_one_table()
     for name in run_names():
