@@ -54,8 +54,9 @@ class EvaluateCommand:
     it trained on."""
     analyze: Flag = False
     """Also measure the actor's hidden units: who shares them, and success with some of them silenced."""
-    analysis_goals: int = 5
-    """Goals per task of that, 1 to 50: about fifteen episodes on each."""
+    analysis_goals: int | None = None
+    """Goals per task of that, 1 to 50, an episode on each for every row of the silencing matrix;
+    default: 5, or all that the run trains on if they are fewer."""
     video: Flag = False
     """Also write a video of each task, and one of all of them side by side."""
     page: Flag = False
@@ -130,17 +131,23 @@ def evaluate_run(
         print(f"episodes: {command.record}")
     films: tuple[Path, ...] = ()
     if backend is not None:
-        *films_of_tasks, mosaic = write_films(results, goals, out / "videos", backend)
-        films = tuple(films_of_tasks)
-        print(f"videos: {out}/videos, all side by side in {mosaic.name}")
+        try:
+            *films_of_tasks, mosaic = write_films(results, goals, out / "videos", backend)
+            films = tuple(films_of_tasks)
+            print(f"videos: {out}/videos, all side by side in {mosaic.name}")
+        except ValueError as error:  # a fault of the physics, which no replay repeats
+            logger.warning("--video: no videos: %s", error)
     analysis = None
     if command.analyze:
-        analysis = analyze_policy(trained.agent.policy, plan, command.analysis_goals)
+        analysis_goals = command.analysis_goals or min(5, plan.config.env.num_goals)
+        analysis = analyze_policy(trained.agent.policy, plan, analysis_goals)
         write_analysis(analysis, out / "analysis")
         write_figures(analysis, out / "analysis")
         print(f"analysis: {out}/analysis")
     name, metrics = run_names(command.runs)[folder], metrics_of(folder)
-    return EvaluatedRun(name, report, plan.config, trained.versions, metrics, analysis, films)
+    return EvaluatedRun(
+        name, report, trained.plan.config, trained.versions, metrics, analysis, films
+    )
 
 
 def out_folders(command: EvaluateCommand) -> dict[Path, Path]:
@@ -150,15 +157,16 @@ def out_folders(command: EvaluateCommand) -> dict[Path, Path]:
     if len(command.runs) == 1:
         return {command.runs[0]: command.out}
     names = run_names(command.runs)
-    return {folder: command.out / name.replace("/", "_") for folder, name in names.items()}
+    return {folder: command.out / name for folder, name in names.items()}
 
 
 def run_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """What each is called on the page: its own name, or its path where others have the same name."""
+    """What each is called: its folder's name, and a number where others before it have the same."""
     names = [folder.resolve().name for folder in folders]
+    before = [names[:index].count(name) for index, name in enumerate(names)]
     return {
-        folder: name if names.count(name) == 1 else folder.as_posix().strip("./")
-        for folder, name in zip(folders, names, strict=True)
+        folder: f"{name}-{count + 1}" if count else name
+        for folder, name, count in zip(folders, names, before, strict=True)
     }
 
 
@@ -199,9 +207,9 @@ def check_flags(command: EvaluateCommand) -> None:
         raise UsageError(f"--goals {command.goals}: the benchmark has 1 to 50 goals per task")
     if command.seed is not None and not 0 <= command.seed < 2**32:
         raise UsageError(f"--seed {command.seed}: give 0 to 4294967295")
-    if not 1 <= command.analysis_goals <= 50:
+    if command.analysis_goals is not None and not 1 <= command.analysis_goals <= 50:
         raise UsageError(f"--analysis-goals {command.analysis_goals}: give 1 to 50")
-    if len(set(command.runs)) < len(command.runs):
+    if len({folder.resolve() for folder in command.runs}) < len(command.runs):
         raise UsageError("the same folder is given twice")
     if command.record is not None and len(command.runs) > 1:
         raise UsageError("--record: give one run")

@@ -95,18 +95,23 @@ def measure_layer(activations: NDArray[np.float32], pairs_per_task: int = 100) -
 
 
 def most_used(on_rate: Floats, fraction: float = MOST_USED) -> NDArray[np.bool_]:
-    """The units `[T, U]` that each task uses most: `round(fraction * U)` of them, at least one, ties by index."""
+    """The units `[T, U]` that each task uses most: `round(fraction * U)` of them, at least one, ties by index.
+
+    A unit that is never on is never picked, so a task that uses few has fewer.
+    """
     count = max(1, round(fraction * on_rate.shape[1]))
     order = np.argsort(-on_rate, axis=1, kind="stable")[:, :count]
     picked = np.zeros(on_rate.shape, bool)
     np.put_along_axis(picked, order, True, axis=1)
-    return picked
+    return picked & (on_rate > 0)
 
 
 def _shared_most_used(picked: NDArray[np.bool_]) -> Floats:
+    """Units picked by both, as a fraction of the smaller of both picks; 0 where a task has none."""
     count = picked.sum(axis=1, dtype=np.float64)
     numbers = picked.astype(np.float64)
-    return numbers @ numbers.T / count[:, None]
+    smaller = np.minimum(count[:, None], count[None, :])
+    return np.divide(numbers @ numbers.T, smaller, out=np.zeros_like(smaller), where=smaller > 0)
 
 
 def _pair_means(activations: Floats) -> tuple[Floats, Floats, Floats]:

@@ -1,6 +1,6 @@
 """Figures of an analysis: who shares units with whom, what silencing does, which segments win.
 
-Colours run from light to dark with the number (viridis and the like), so that they can be told apart
+Colours run from dark to light with the number (viridis and the like), so that they can be told apart
 without seeing colours.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.activity import Floats
+from analysis.gates import LayerGates
 from analysis.measure import Analysis
 
 if TYPE_CHECKING:
@@ -77,17 +78,26 @@ def draw_activity(analysis: Analysis) -> Figure:
 
 
 def draw_gates(analysis: Analysis) -> Figure | None:
-    """How many units two tasks open with the same segment; nothing without dendrites."""
-    gated = [(index, gates) for index, gates in enumerate(analysis.gates) if gates is not None]
-    if not gated:
+    """How many units the same segment gates in two tasks; nothing where there is no choice of segments."""
+    chosen = choosing_gates(analysis)
+    if not chosen:
         return None
-    figure, panels = _panels(len(gated))
-    for axes, (index, gates) in zip(panels, gated, strict=True):
+    figure, panels = _panels(len(chosen))
+    for axes, (index, gates) in zip(panels, chosen.items(), strict=True):
         _draw_matrix(axes, gates.same_segment, names_of(analysis), names_of(analysis))
         axes.set_title(f"hidden layer {index + 1}, {gates.num_segments} segments")
     _hide_inner_names(panels)
-    _add_scale(figure, panels, "units that both tasks open with the same segment")
+    _add_scale(figure, panels, "units that the same segment gates in both tasks")
     return figure
+
+
+def choosing_gates(analysis: Analysis) -> dict[int, LayerGates]:
+    """The gates of layers whose units choose among segments, by the layer's index."""
+    return {
+        index: gates
+        for index, gates in enumerate(analysis.gates)
+        if gates is not None and gates.num_segments > 1
+    }
 
 
 _FIGURES: dict[str, Callable[[Analysis], Figure | None]] = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analysis.activity import Floats, LayerActivity
+from analysis.gates import LayerGates
 from analysis.measure import Analysis
 from reporting.statistics import mean_interval
 
@@ -23,7 +24,7 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
     _write_csv(folder / "units.csv", unit_rows(analysis))
     _write_csv(folder / "pairs.csv", pair_rows(analysis))
     _write_csv(folder / "silencing.csv", silencing_rows(analysis))
-    text = json.dumps(summary(analysis), indent=1) + "\n"
+    text = json.dumps(summary(analysis), indent=1, allow_nan=False) + "\n"
     (folder / "analysis.json").write_text(text, encoding="utf-8")
 
 
@@ -81,7 +82,10 @@ def summary(analysis: Analysis) -> Row:
     return {
         "tasks": list(analysis.tasks),
         "goals": analysis.goals,
-        "layers": [_of_layer(layer) for layer in analysis.layers],
+        "layers": [
+            _of_layer(layer, gates)
+            for layer, gates in zip(analysis.layers, analysis.gates, strict=True)
+        ],
         "silencing": {
             "fraction": silencing.fraction,
             "success_intact": float(silencing.intact.mean()),
@@ -94,14 +98,14 @@ def summary(analysis: Analysis) -> Row:
     }
 
 
-def within_and_across(matrix: Floats) -> tuple[float, float]:
-    """Mean of the diagonal of `[T, T]`, and of the rest; NaN for a single task."""
+def within_and_across(matrix: Floats) -> tuple[float, float | None]:
+    """Mean of the diagonal of `[T, T]`, and of the rest; `None` for the rest of a single task."""
     tasks = len(matrix)
     rest = matrix[~np.eye(tasks, dtype=bool)]
-    return float(np.diagonal(matrix).mean()), float(rest.mean()) if tasks > 1 else float("nan")
+    return float(np.diagonal(matrix).mean()), float(rest.mean()) if tasks > 1 else None
 
 
-def _of_layer(layer: LayerActivity) -> Row:
+def _of_layer(layer: LayerActivity, gates: LayerGates | None) -> Row:
     names = ("shared_over_chance", "jaccard", "cosine_distance", "most_used")
     pairs = {name: within_and_across(getattr(layer, name)) for name in names}
     return {
@@ -110,6 +114,7 @@ def _of_layer(layer: LayerActivity) -> Row:
         "density": float(layer.density.mean()),
         **{f"{name}_within": own for name, (own, _) in pairs.items()},
         **{f"{name}_across": across for name, (_, across) in pairs.items()},
+        "same_segment_across": None if gates is None else within_and_across(gates.same_segment)[1],
     }
 
 

@@ -50,11 +50,11 @@ def success_per_task(runs: Sequence[EvaluatedRun]) -> Picture:
     axes.set_yticks(range(len(tasks)), tasks)
     axes.set(xlim=(-0.03, 1.03), ylim=(len(tasks) - 0.5, -0.5), xlabel="success rate")
     axes.grid(axis="x", alpha=0.3)
-    _legend(axes, len(runs))
-    best = ", ".join(f"{run.name} {run.report['mean_success_rate']:.1%}" for run in runs)
+    _legend(figure, len(runs))
+    means = ", ".join(f"{run.name} {run.report['mean_success_rate']:.1%}" for run in runs)
     return Picture(
         figure,
-        f"Success rate of every task. Mean over tasks: {best}.",
+        f"Success rate of every task. Mean over tasks: {means}.",
         "Success of every task: the flag was set at any step. Bars are 95 % Wilson intervals over goals.",
         Table(("task", *(run.name for run in runs)), [tuple(row) for row in rows.values()]),
     )
@@ -63,13 +63,21 @@ def success_per_task(runs: Sequence[EvaluatedRun]) -> Picture:
 def learning_curves(
     runs: Sequence[EvaluatedRun], published: Mapping[str, Sequence[Curve]]
 ) -> Picture | None:
-    """Mean success in the evaluations while training; nothing without any metrics.csv."""
-    curves = {run.name: _mean_curve(run.metrics) for run in runs if run.metrics is not None}
+    """Mean success in the evaluations while training; nothing where no run has any.
+
+    Of tasks one after the other there is no such curve: most of their evaluations are of one task.
+    """
+    found = {
+        run.name: _mean_curve(run.metrics)
+        for run in runs
+        if run.metrics is not None and run.config.env.schedule == "together"
+    }
+    curves = {name: curve for name, curve in found.items() if curve is not None}
     if not curves:
         return None
     figure, axes = _axes(height=3.2)
     for index, (name, (steps, rates)) in enumerate(curves.items()):
-        style = _LINES[index // 7 % 4]
+        style = _LINES[index % 4] if len(steps) > 1 else "o"
         axes.plot(steps / 1e6, rates, style, label=name, color=f"C{index % 7}", linewidth=1.8)
     for index, (network, lines) in enumerate(published.items()):
         for number, (steps, rates) in enumerate(lines):
@@ -78,7 +86,7 @@ def learning_curves(
     axes.set(xlabel="environment steps, all tasks [million]", ylabel="mean success rate")
     axes.set(ylim=(-0.03, 1.03))
     axes.grid(alpha=0.3)
-    _legend(axes, len(curves) + len(published))
+    _legend(figure, len(curves) + len(published))
     rows = [
         (f"{step:,}", *(_at(curve, step) for curve in curves.values()))
         for step in _thinned(curves.values())
@@ -110,8 +118,12 @@ def read_published(path: Path) -> dict[str, list[Curve]]:
                 raise ValueError(f"no column {', '.join(sorted(missing))}")
             for row in reader:
                 point = int(row["env_steps"]), float(row["success_rate"])
+                if not 0 <= point[1] <= 1:
+                    raise ValueError(f"a success rate of {point[1]:g}")
                 points.setdefault((row["network"], row["run"]), []).append(point)
-    except (OSError, ValueError) as error:
+        if not points:
+            raise ValueError("no rows")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UsageError(f"--published {path}: not a file of curves ({error})") from error
     found: dict[str, list[Curve]] = {}
     for (network, _), line in points.items():
@@ -149,8 +161,15 @@ def time_spent(runs: Sequence[EvaluatedRun]) -> Picture | None:
     )
 
 
-def _mean_curve(path: Path) -> Curve:
-    steps, rates = zip(*read_curves(path)[""], strict=True)
+def _mean_curve(path: Path) -> Curve | None:
+    """Mean success; `None` before the first evaluation."""
+    try:
+        points = read_curves(path).get("")
+    except UsageError:
+        return None
+    if not points:
+        return None
+    steps, rates = zip(*points, strict=True)
     return np.array(steps), np.array(rates)
 
 
@@ -159,11 +178,11 @@ def _time_of(path: Path) -> dict[str, float]:
     hours, before = dict.fromkeys(_PARTS, 0.0), 0.0
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if not row["time/elapsed_hours"]:
+            if not row.get("time/elapsed_hours"):
                 continue
             now = float(row["time/elapsed_hours"])
             for part in _PARTS:
-                hours[part] += (now - before) * float(row[f"time/fraction_{part}"])
+                hours[part] += (now - before) * float(row.get(f"time/fraction_{part}") or 0)
             before = now
     return hours
 
@@ -173,9 +192,9 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _legend(axes: Axes, entries: int) -> None:
+def _legend(figure: Figure, entries: int) -> None:
     if entries > 1:
-        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center")
 
 
 def _rate(run: EvaluatedRun, task: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import hypot
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from configs.schema import Config
@@ -34,31 +35,55 @@ class Difference:
 
 
 def group_runs(runs: Sequence[EvaluatedRun]) -> list[list[EvaluatedRun]]:
-    """Runs with equal settings apart from the seed and the machine, in the order given."""
+    """Runs with equal settings and steps, apart from the seed and the machine, in the order given."""
     groups: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
-        groups.setdefault(_key(run.config), []).append(run)
+        groups.setdefault(_key(run), []).append(run)
     return list(groups.values())
 
 
-def _key(config: Config) -> str:
-    other = Config()
-    return repr(replace(config, seed=0, machine=other.machine, recording=other.recording))
+def _key(run: EvaluatedRun) -> str:
+    other, config = Config(), run.config
+    same = replace(config, seed=0, machine=other.machine, recording=other.recording)
+    return f"{same!r} {run.report['env_steps_trained']}"
+
+
+def number_of_seeds(group: Sequence[EvaluatedRun]) -> int:
+    """Different seeds among its runs."""
+    return len({run.config.seed for run in group})
+
+
+def comparable(group: Sequence[EvaluatedRun], other: Sequence[EvaluatedRun]) -> bool:
+    """Whether all were evaluated in the same way: tasks, number of goals, horizon, actions."""
+    keys = ("goals", "episodes_per_goal", "horizon", "actions")
+    ways = {
+        (tuple(run.report["tasks"]), *(dict(run.report)[key] for key in keys))
+        for run in (*group, *other)
+    }
+    return len(ways) == 1
 
 
 def difference(group: Sequence[EvaluatedRun], other: Sequence[EvaluatedRun]) -> Difference:
     """How much more the runs of `group` succeed than those of `other`."""
     rates = [np.array([run.report["mean_success_rate"] for run in one]) for one in (group, other)]
     value = float(rates[0].mean() - rates[1].mean())
-    if min(map(len, rates)) > 1:
-        if all(np.ptp(one) == 0 for one in rates):  # no spread: nothing to estimate it from
-            return Difference(value, (value, value), over_seeds=True)
-        found = stats.ttest_ind(*rates, equal_var=False).confidence_interval(0.95)
-        return Difference(value, (float(found.low), float(found.high)), over_seeds=True)
+    all_differ = all(number_of_seeds(one) == len(one) for one in (group, other))
+    if min(map(len, rates)) > 1 and all_differ:
+        half = _welch(*rates)
+        return Difference(value, (value - half, value + half), over_seeds=True)
     below, above = zip(*(_distances(one) for one in (group, other)), strict=True)
     # the method of variance estimates recovery (reporting/statistics.py), for a difference
     low, high = value - hypot(below[0], above[1]), value + hypot(above[0], below[1])
     return Difference(value, (low, high), over_seeds=False)
+
+
+def _welch(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Half the 95 % interval of the difference of two means (Welch 1947); 0 where nothing varies."""
+    parts = np.array([values.var(ddof=1) / len(values) for values in (one, other)])
+    if parts.sum() == 0:
+        return 0.0
+    freedom = parts.sum() ** 2 / (parts**2 / [len(one) - 1, len(other) - 1]).sum()
+    return float(stats.t.ppf(0.975, freedom) * np.sqrt(parts.sum()))
 
 
 def _distances(group: Sequence[EvaluatedRun]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ class EvaluatedRun:
     Attributes:
         name: of its folder.
         report: of this evaluation.
-        config: of the run, with the evaluation's settings.
+        config: of the run.
         trained_with: package -> version.
         metrics: metrics.csv of the run, if it is there.
         analysis: of its hidden units, if they were analysed.

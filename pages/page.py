@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from pages.charts import Curve
@@ -50,9 +50,7 @@ def write_page(
 
 def _render(title: str, sections: Sequence[Section]) -> str:
     loader = PackageLoader("pages", ".")
-    environment = Environment(
-        loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     names = _Names()
 
     def svg(picture: Picture) -> Markup:

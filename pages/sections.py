@@ -10,7 +10,7 @@ import numpy as np
 
 from configs import dump_config
 from pages.charts import Curve, learning_curves, success_per_task, time_spent
-from pages.compare import difference, group_runs
+from pages.compare import comparable, difference, group_runs, number_of_seeds
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
 from reporting.statistics import mean_interval
@@ -75,7 +75,7 @@ def _overview(runs: Sequence[EvaluatedRun]) -> Section:
 
 def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
     """Every group, and its difference to the first."""
-    headers = ("group", "what differs", "seeds", "mean success", "difference to the first")
+    headers = ("runs", "what differs", "seeds", "mean success", "difference to the first")
     changes = _changes([group[0] for group in groups])
     rows = []
     for index, group in enumerate(groups):
@@ -86,17 +86,27 @@ def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
             success += f" ({low:.1%} to {high:.1%})"
         cell = "-"
         if index:
-            found = difference(group, groups[0])
-            ends = " to ".join(f"{100 * end:+.1f}" for end in found.interval)
-            over = "over seeds" if found.over_seeds else "over goals only: one seed in a group"
-            cell = f"{100 * found.value:+.1f} points ({ends}; {over})"
+            cell = _difference_cell(group, groups[0])
         differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
-        rows.append((group[0].name, differs, f"{len(group)}", success, cell))
+        names = ", ".join(run.name for run in group)
+        rows.append((names, differs, f"{number_of_seeds(group)}", success, cell))
     text = (
         "Runs whose settings differ in the seed alone are one group. Intervals: 95 %; over seeds by "
         "Student's and Welch's t. One seed says nothing of the luck of training."
     )
     return Section("Comparison", text, Table(headers, rows))
+
+
+def _difference_cell(group: Sequence[EvaluatedRun], first: Sequence[EvaluatedRun]) -> str:
+    if not comparable(group, first):
+        return "not compared: other tasks, goals, horizon or actions"
+    found = difference(group, first)
+    points = f"{100 * found.value:+.1f} points"
+    low, high = (100 * end for end in found.interval)
+    if low == high:
+        return f"{points} (no spread between seeds, so no interval)"
+    over = "over seeds" if found.over_seeds else "over goals only: one seed in a group"
+    return f"{points} ({low:+.1f} to {high:+.1f}; {over})"
 
 
 def _settings(runs: Sequence[EvaluatedRun]) -> list[Section]:
@@ -119,7 +129,8 @@ def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
 
 def _network_name(run: EvaluatedRun) -> str:
     network = run.config.network
-    kind = "MLP" if network.kind == "mlp" else network.kind.replace("_", " ")
+    dendrites = f"dendrites ({network.gating})"
+    kind = "MLP" if network.kind == "mlp" else dendrites
     return f"{kind}, {network.activation.replace('_', '-')}"
 
 

@@ -86,6 +86,12 @@ def test_the_most_used_are_as_many_as_said_and_ties_go_by_index() -> None:
     np.testing.assert_array_equal(picked, [[1, 1, 0, 0], [0, 1, 0, 1]])
 
 
+def test_units_that_are_never_on_are_not_among_the_most_used() -> None:
+    found = measure_layer(np.array([[[1, 0, 0, 0]] * 2, [[0, 0, 0, 1]] * 2], np.float32))
+    np.testing.assert_array_equal(most_used(found.on_rate, 0.75), [[1, 0, 0, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(found.most_used, np.eye(2))
+
+
 def test_one_step_has_no_pairs() -> None:
     with pytest.raises(ValueError, match="pairs need 2 or more"):
         measure_layer(np.ones((2, 1, 3), np.float32))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from scipy import stats
 
+from analysis.activity import measure_layer
+from analysis.files import write_analysis
+from analysis.measure import Analysis
+from analysis.silencing import Silencing
 from configs.schema import Config
 from pages.compare import difference, group_runs
 from pages.contents import EvaluatedRun
+from pages.page import write_page
 from pages.sections import sections_of
 from reporting.report import read_report
 
@@ -34,15 +42,17 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group() -> None:
 
 def test_with_seeds_the_interval_is_welchs() -> None:
     rates = [0.5, 0.6, 0.8], [0.4, 0.45]
-    groups = [[run(rate) for rate in own] for own in rates]
+    groups = [[run(rate, seed) for seed, rate in enumerate(own)] for own in rates]
     found = difference(*groups)
     assert found.over_seeds
     assert found.value == pytest.approx(1.9 / 3 - 0.425)
-    # Welch's t by hand: variances of the means, and Welch-Satterthwaite's degrees of freedom
-    parts = [0.07 / 3 / 3, 0.00125 / 2]
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
-    assert found.interval == pytest.approx((found.value - half, found.value + half))
+    theirs = stats.ttest_ind(*rates, equal_var=False).confidence_interval(0.95)
+    assert found.interval == pytest.approx((theirs.low, theirs.high))
+
+
+def test_a_seed_that_comes_twice_is_no_second_seed() -> None:
+    twice = [run(0.8, 1, interval=(0.7, 0.9)), run(0.9, 1, interval=(0.8, 1.0))]
+    assert not difference(twice, [run(0.5, 1), run(0.4, 2)]).over_seeds
 
 
 def test_with_one_seed_the_interval_is_of_the_goals_and_says_so() -> None:
@@ -54,7 +64,7 @@ def test_with_one_seed_the_interval_is_of_the_goals_and_says_so() -> None:
 
 
 def test_equal_runs_have_no_spread_to_estimate_from() -> None:
-    found = difference([run(1.0), run(1.0)], [run(0.5), run(0.5)])
+    found = difference([run(1.0, 1), run(1.0, 2)], [run(0.5, 1), run(0.5, 2)])
     assert found.interval == (0.5, 0.5)
 
 
@@ -68,3 +78,36 @@ def test_the_comparison_names_what_differs_and_counts_seeds() -> None:
     assert second[1:4] == ("agent.discount: 0.9", "1", "40.0%")
     assert second[4].startswith("-45.0 points")
     assert "one seed in a group" in second[4]
+
+
+def test_names_and_versions_are_text_on_the_page(tmp_path: Path) -> None:
+    one = replace(run(0.9), name="a<b", trained_with={"torch": "<script>alert(1)</script>"})
+    write_page([one], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "a&lt;b" in page
+
+
+def test_a_single_task_has_nothing_to_share(tmp_path: Path) -> None:
+    layer = measure_layer(np.eye(4, dtype=np.float32)[None])
+    silencing = Silencing(0.25, np.ones(1), np.zeros((1, 1)), np.ones((3, 1)))
+    analysis = Analysis(("reach-v3",), 4, [layer], [None], silencing)
+    write_page([replace(run(0.9), analysis=analysis)], tmp_path / "report.html")
+    assert "nan" not in (tmp_path / "report.html").read_text()
+    write_analysis(analysis, tmp_path)
+    assert json.loads((tmp_path / "analysis.json").read_text())["silencing"]["specificity"] is None
+
+
+def test_runs_evaluated_in_other_ways_are_not_compared() -> None:
+    other = run(0.5, discount=0.9)
+    other = replace(other, report=other.report | {"goals": 7})  # type: ignore[arg-type]
+    (section,) = [one for one in sections_of([run(0.9), other], {}) if one.title == "Comparison"]
+    assert section.table is not None
+    assert section.table.rows[1][4].startswith("not compared")
+
+
+def test_a_run_without_an_evaluation_has_no_curve(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("env_steps,eval/success_rate,time/elapsed_hours\n10,,\n")
+    write_page([replace(run(0.9), metrics=path)], tmp_path / "report.html")
+    assert "while training" not in (tmp_path / "report.html").read_text()

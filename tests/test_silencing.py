@@ -65,7 +65,7 @@ def test_the_matrix_by_hand() -> None:
     np.testing.assert_allclose(policy.act(GOALS, None), np.tanh(1.5), atol=1e-6)
 
 
-def test_silencing_all_units_fails_everything_and_none_nothing() -> None:
+def test_silencing_all_units_fails_everything() -> None:
     policy = policy_by_hand()
     on_rates = [np.ones((TASKS, UNITS))]
 

@@ -43,10 +43,13 @@ def find_backend() -> str:
 
 
 def _works(backend: str) -> bool:
-    done = subprocess.run(
-        [sys.executable, "-c", _TRY],
-        env={**os.environ, "MUJOCO_GL": backend},
-        capture_output=True,
-        timeout=120,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0

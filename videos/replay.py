@@ -73,7 +73,9 @@ def replay(episode: Episode) -> Iterator[Frame]:
         first_success: int | None = None
         for step, (action, expected) in enumerate(zip(episode.actions, episode.obs, strict=True)):
             if not np.array_equal(obs.astype(np.float32), expected):
-                raise ValueError(f"{episode.task}, goal {episode.goal}: step {step} is another")
+                raise ValueError(
+                    f"{episode.task}, goal {episode.goal}: the replay differs at step {step}"
+                )
             if step % EVERY == 0:
                 yield Frame(_draw(renderer, environment, camera), step, first_success is not None)
             if first_success is not None and step >= first_success + AFTER_SUCCESS:
@@ -81,6 +83,9 @@ def replay(episode: Episode) -> Iterator[Frame]:
             obs, _, _, _, info = environment.step(action)
             if info["success"] and first_success is None:
                 first_success = step + 1
+        yield Frame(
+            _draw(renderer, environment, camera), len(episode.actions), first_success is not None
+        )
 
 
 def _camera(mujoco):  # type: ignore[no-untyped-def]  # mujoco has no types

@@ -77,19 +77,25 @@ def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
 
 
 def _measures(report: Report, alone: dict[str, list[float]]) -> dict[str, float]:
-    reference = [mean(alone[task]) for task in report["tasks"]]  # raises where a task has none
-    return continual_world(report["matrix"], report["areas"], reference)
+    """Forward transfer is NaN as long as a task has no reference run."""
+    known = all(alone[task] for task in report["tasks"])
+    reference = [mean(alone[task]) if known else 0.0 for task in report["tasks"]]
+    found = continual_world(report["matrix"], report["areas"], reference)
+    return found if known else found | {"forward_transfer": float("nan")}
 
 
 def _areas_alone(folder: Path) -> dict[str, dict[str, list[float]]]:
     """Network -> task -> the areas of its reference runs."""
     areas: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_csv(folder / "alone.csv"):
+    path = folder / "alone.csv"
+    for row in read_csv(path) if path.is_file() else ():
         areas[row["network"]][row["task"]].append(float(row["area"]))
     return areas
 
 
 def _interval(values: NDArray[np.float64]) -> str:
+    if np.isnan(values).any():
+        return "not measured yet"
     if len(values) < 2:
         return f"{values.mean():.2f}"
     low, high = mean_interval(values)

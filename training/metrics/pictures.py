@@ -30,7 +30,7 @@ def hidden_layer_pictures(policy: Policy, steps: EpisodeSteps) -> dict[str, Pict
     |---|---|---|---|
     | network/actor/layer_<i>/overlap | tasks | tasks | units in common of the most used quarter, 0 to 1 |
     | network/actor/layer_<i>/activity | tasks | units | fraction of steps in which the unit is on |
-    | network/actor/layer_<i>/gates | tasks | units | gate, 0 to 1 |
+    | network/actor/layer_<i>/gates | tasks | units | gate, 0 to 1 (additive_bias: least to largest) |
     | network/actor/layer_<i>/segments | tasks | units | the segment that wins, a colour for each |
     """
     pictures: dict[str, Picture] = {}
@@ -40,10 +40,17 @@ def hidden_layer_pictures(policy: Policy, steps: EpisodeSteps) -> dict[str, Pict
         pictures[f"{prefix}/overlap"] = _painted(layer.most_used, _CELL, _CELL)
         pictures[f"{prefix}/activity"] = _painted(layer.on_rate, _CELL, _UNIT)
         if gates is not None:
-            pictures[f"{prefix}/gates"] = _painted(gates.gate, _CELL, _UNIT)
-            share = gates.segment / max(1, gates.num_segments - 1)
-            pictures[f"{prefix}/segments"] = _painted(share, _CELL, _UNIT, "tab10")
+            pictures[f"{prefix}/gates"] = _painted(_scaled(gates.gate), _CELL, _UNIT)
+        if gates is not None and gates.num_segments > 1:
+            share = gates.segment / (gates.num_segments - 1)
+            pictures[f"{prefix}/segments"] = _painted(share, _CELL, _UNIT, "turbo")
     return pictures
+
+
+def _scaled(gates: Floats) -> Floats:
+    """Gates as they are; addends (additive_bias), which know no bounds, from their least to their largest."""
+    low, high = min(0.0, gates.min()), max(1.0, gates.max())
+    return (gates - low) / (high - low)
 
 
 def _painted(values: Floats, height: int, width: int, colours: str = "viridis") -> Picture:
