@@ -24,7 +24,7 @@ def make() -> tuple[nn.Parameter, nn.Parameter, Descent]:
 
 def step(descent: Descent, held: float, free: float = 1.0) -> float:
     gradients = [torch.tensor([value], dtype=torch.float64) for value in (held, free)]
-    return float(descent.step(gradients))
+    return float(descent.step(gradients).skipped)
 
 
 def test_what_a_step_gains_and_how_it_is_held() -> None:
