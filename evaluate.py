@@ -25,6 +25,10 @@ from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
 
 if TYPE_CHECKING:
+    from agent.plan import Plan
+    from agent.policy import Policy
+    from analysis.measure import Analysis
+    from envs import EpisodeResults, GoalLists
     from pages.charts import Curve
     from pages.contents import EvaluatedRun
     from reporting.report import Report
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("evaluate")
 
 PRETRAINED = Path(__file__).parent / "pretrained" / "mt10"
-
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -103,23 +106,20 @@ def evaluate_run(
         out: folder for the report.
         backend: that draws the videos; `None` for no videos.
     """
-    from analysis.figures import write_figures
-    from analysis.files import write_analysis
     from demonstrations.lerobot import write_dataset
     from envs import make_goal_lists
     from machine.device import resolve_device
     from pages.contents import EvaluatedRun
     from reporting.report import format_table, make_report, report_facts, write_report
     from training.checkpoints.policy import load_policy
-    from training.episodes import analyze_policy, evaluation_plan, run_episodes
-    from videos.films import write_films
+    from training.episodes import evaluation_plan, run_episodes
 
     trained = load_policy(folder, resolve_device(command.device, "--device"))
     warn_about_versions(trained.versions)
     flags = {key: getattr(command, key) for key in ("goals", "actions", "seed", "workers")}
-    plan = evaluation_plan(trained.plan, **flags)
+    plan, policy = evaluation_plan(trained.plan, **flags), trained.agent.policy
     keep_steps = backend is not None or command.record is not None
-    results = run_episodes(trained.agent.policy, plan, keep_steps=keep_steps)
+    results = run_episodes(policy, plan, keep_steps=keep_steps)
     facts = report_facts(plan.config, trained.env_steps, plan.config.evaluation)
     report = make_report(results, facts)
     write_report(report, out)
@@ -129,25 +129,42 @@ def evaluate_run(
     if command.record is not None:
         write_dataset(results, goals, command.record)
         print(f"episodes: {command.record}")
-    films: tuple[Path, ...] = ()
-    if backend is not None:
-        try:
-            *films_of_tasks, mosaic = write_films(results, goals, out / "videos", backend)
-            films = tuple(films_of_tasks)
-            print(f"videos: {out}/videos, all side by side in {mosaic.name}")
-        except ValueError as error:  # a fault of the physics, which no replay repeats
-            logger.warning("--video: no videos: %s", error)
-    analysis = None
-    if command.analyze:
-        analysis_goals = command.analysis_goals or min(5, plan.config.env.num_goals)
-        analysis = analyze_policy(trained.agent.policy, plan, analysis_goals)
-        write_analysis(analysis, out / "analysis")
-        write_figures(analysis, out / "analysis")
-        print(f"analysis: {out}/analysis")
-    name, metrics = run_names(command.runs)[folder], metrics_of(folder)
     return EvaluatedRun(
-        name, report, trained.plan.config, trained.versions, metrics, analysis, films
+        name=run_names(command.runs)[folder],
+        report=report,
+        config=trained.plan.config,
+        trained_with=trained.versions,
+        metrics=metrics_of(folder),
+        films=() if backend is None else film(results, goals, out / "videos", backend),
+        analysis=analyze(command, policy, plan, out / "analysis") if command.analyze else None,
     )
+
+
+def film(results: EpisodeResults, goals: GoalLists, folder: Path, backend: str) -> tuple[Path, ...]:
+    """Write the videos; returns the tasks' ones, or none where an episode can't be played again."""
+    from videos.films import write_films
+
+    try:
+        *films, mosaic = write_films(results, goals, folder, backend)
+    except ValueError as error:  # a fault of the physics, which no replay repeats
+        logger.warning("--video: no videos: %s", error)
+        return ()
+    print(f"videos: {folder}, all side by side in {mosaic.name}")
+    return tuple(films)
+
+
+def analyze(command: EvaluateCommand, policy: Policy, plan: Plan, folder: Path) -> Analysis:
+    """Measure the hidden units, and write the numbers and pictures."""
+    from analysis.figures import write_figures
+    from analysis.files import write_analysis
+    from training.episodes import analyze_policy
+
+    goals = command.analysis_goals or min(5, plan.config.env.num_goals)
+    analysis = analyze_policy(policy, plan, goals)
+    write_analysis(analysis, folder)
+    write_figures(analysis, folder)
+    print(f"analysis: {folder}")
+    return analysis
 
 
 def out_folders(command: EvaluateCommand) -> dict[Path, Path]:

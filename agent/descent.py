@@ -14,7 +14,7 @@ from continual.synaptic_intelligence import SynapticIntelligence
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
-class Taken(NamedTuple):
+class StepResult(NamedTuple):
     """What a step says of itself; float32 scalars."""
 
     skipped: Tensor  # 1 if nothing was changed, else 0
@@ -58,7 +58,7 @@ class Descent:
                 parameter.grad = gradient
 
     @torch.no_grad()
-    def step(self, gradients: list[Tensor]) -> Taken:
+    def step(self, gradients: list[Tensor]) -> StepResult:
         """One step down the gradients of the parameters; if one of them is not finite none."""
         own, means, squares = self._views
         torch._foreach_copy_(own, gradients)  # the kernel ignores strides
@@ -86,7 +86,7 @@ class Descent:
         )
         if self.protection is not None:
             self.protection.after_step()
-        return Taken(skipped, gradient_norm)
+        return StepResult(skipped, gradient_norm)
 
     def end_task(self, forget_moments: bool) -> None:
         """A task is learned and another begins: what the last one needs is held from here on.
@@ -105,7 +105,7 @@ class Descent:
         return {"steps": self._steps, "mean": self._mean, "square": self._square}
 
 
-def descend(loss: Tensor, *descents: Descent) -> list[Taken]:
+def descend(loss: Tensor, *descents: Descent) -> list[StepResult]:
     """One step of each descent down the same scalar loss; returns what each `step` returned."""
     gradients = iter(torch.autograd.grad(loss, [p for one in descents for p in one.parameters]))
     return [one.step(list(islice(gradients, len(one.parameters)))) for one in descents]

@@ -92,7 +92,7 @@ class Settings(Generic[ConfigT]):
 
     def fixed_changes(self, old: ConfigT, new: ConfigT) -> list[str]:
         """Dotted names of the settings in which two configs differ, and that a run can't change."""
-        mine, theirs = dict(_flatten(_as_dict(new))), dict(_flatten(_as_dict(old)))
+        mine, theirs = dict(flatten(_as_dict(new))), dict(flatten(_as_dict(old)))
         return sorted(
             key
             for key, value in theirs.items()
@@ -117,11 +117,12 @@ def _other_keys(recorded: Any, known: dict[str, Any], prefix: str = "") -> Itera
             yield from _other_keys(value, known[key], f"{prefix}{key}.")
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted names of the leaves of nested dicts, with their values, in order."""
     leaves: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if isinstance(value, dict):
-            leaves += _flatten(value, f"{prefix}{key}.")
+            leaves += flatten(value, f"{prefix}{key}.")
         else:
             leaves.append((f"{prefix}{key}", value))
     return leaves

@@ -162,7 +162,7 @@ def time_spent(runs: Sequence[EvaluatedRun]) -> Picture | None:
 
 
 def _mean_curve(path: Path) -> Curve | None:
-    """Mean success; `None` before the first evaluation."""
+    """Mean success; `None` before the first evaluation, and where the file has no such column."""
     try:
         points = read_curves(path).get("")
     except UsageError:

@@ -37,9 +37,6 @@ def write_page(
         runs: evaluated.
         out: file to write.
         published: curves to draw behind ours (`pages.charts.read_published`).
-
-    Raises:
-        UsageError: a metrics.csv is none.
     """
     with matplotlib.rc_context(STYLE):
         sections = sections_of(runs, published or {})

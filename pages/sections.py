@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from configs import dump_config
+from configs.settings import flatten
 from pages.charts import Curve, learning_curves, success_per_task, time_spent
 from pages.compare import comparable, difference, group_runs, number_of_seeds
 from pages.contents import EvaluatedRun, Film, Section, Table
@@ -84,9 +84,7 @@ def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
         if len(rates) > 1:
             low, high = mean_interval(rates)
             success += f" ({low:.1%} to {high:.1%})"
-        cell = "-"
-        if index:
-            cell = _difference_cell(group, groups[0])
+        cell = _difference_cell(group, groups[0]) if index else "-"
         differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
         names = ", ".join(run.name for run in group)
         rows.append((names, differs, f"{number_of_seeds(group)}", success, cell))
@@ -129,14 +127,13 @@ def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
 
 def _network_name(run: EvaluatedRun) -> str:
     network = run.config.network
-    dendrites = f"dendrites ({network.gating})"
-    kind = "MLP" if network.kind == "mlp" else dendrites
+    kind = "MLP" if network.kind == "mlp" else f"dendrites ({network.gating})"
     return f"{kind}, {network.activation.replace('_', '-')}"
 
 
 def _changes(runs: Sequence[EvaluatedRun]) -> dict[str, list[str]]:
     """Setting -> its value in each run, for those that are not alike in all; without seed and machine."""
-    flat = [_flat(asdict(run.config)) for run in runs]
+    flat = [dict(flatten(asdict(run.config))) for run in runs]
     return {
         key: [str(settings[key]) for settings in flat]
         for key in flat[0]
@@ -144,12 +141,3 @@ def _changes(runs: Sequence[EvaluatedRun]) -> dict[str, list[str]]:
         and not key.startswith(("machine.", "recording."))
         and len({str(settings[key]) for settings in flat}) > 1
     }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return found

@@ -50,10 +50,8 @@ def main() -> int:
         raise UsageError(f"--out {command.out}: exists already; give a new folder")
     trained = load_policy(command.run, torch.device("cpu"))
     networks = network_tensors(trained.agent)
-    report, curves = (
-        read_report(command.run / "report.json"),
-        read_curves(command.run / "metrics.csv"),
-    )
+    report = read_report(command.run / "report.json")
+    curves = read_curves(command.run / "metrics.csv")
     state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "progress")}
     command.out.mkdir(parents=True)
     write_checkpoint(command.out, {"agent": networks}, state)

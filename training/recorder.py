@@ -123,8 +123,9 @@ class Recorder:
             results = self.evaluate(self.config.evaluation.goals, tasks, keep_steps=of_all)
             row |= evaluation_metrics(results)
             if results.steps is not None:
-                pictures = hidden_layer_pictures(self.state.agent.policy, results.steps)
-                self.log.pictures(pictures, progress.env_steps)
+                with self.stopwatch.section("evaluate"):
+                    pictures = hidden_layer_pictures(self.state.agent.policy, results.steps)
+                    self.log.pictures(pictures, progress.env_steps)
             is_best = of_all and row["eval/success_rate"] > progress.best_success_rate
             tqdm.write(f"{format_evaluation(results, progress.env_steps)}\n")
             progress.last_evaluation_env_steps = progress.env_steps

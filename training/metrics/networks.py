@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from agent.networks import Actor, TwinCritic
 from agent.replay import Batch
 from agent.sac import SAC
-from dendrites import DendriticLayer
 
 
 @torch.no_grad()
@@ -19,15 +16,16 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
     """
     task = batch.task
     obs = agent.observations(batch.obs, task)
-    inputs: dict[str, tuple[Actor | TwinCritic, tuple[Tensor | None, ...]]] = {
-        "actor": (agent.policy.actor, (obs, task)),
-        "critic": (agent.critic, (obs, batch.action, task)),
+    critic_input = torch.cat([obs, batch.action], dim=-1)
+    inputs = {
+        "actor": (agent.policy.actor.trunk, obs),
+        "critic": (agent.critic.trunk, critic_input),
     }
     statistics: dict[str, float] = {}
-    for name, (network, arguments) in inputs.items():
-        copies = network.trunk.stack or 1  # 2 critics, 1 actor
-        gates = network.trunk.gates()  # [*E, T, units] of each layer
-        for index, output in enumerate(_hidden_outputs(network, arguments)):
+    for name, (trunk, features) in inputs.items():
+        copies = trunk.stack or 1  # 2 critics, 1 actor
+        gates = trunk.gates()  # [*E, T, units] of each layer
+        for index, output in enumerate(trunk.hidden(features, task)):
             prefix = f"network/{name}/layer_{index}"
             active = output.reshape(copies, -1, output.shape[-1]) != 0  # [E, samples, units]
             statistics[f"{prefix}/active_density"] = active.float().mean().item()
@@ -38,21 +36,3 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
                 statistics[f"{prefix}/gate_mean"] = flat.mean().item()
                 statistics[f"{prefix}/gate_std"] = flat.std(dim=1).mean().item()
     return statistics
-
-
-def _hidden_outputs(
-    network: Actor | TwinCritic, arguments: tuple[Tensor | None, ...]
-) -> list[Tensor]:
-    """What each hidden layer gives, in order."""
-    outputs: list[Tensor] = []
-    layers = [layer for layer in network.modules() if isinstance(layer, DendriticLayer)]
-    hooks = [
-        layer.activation.register_forward_hook(lambda _own, _inputs, output: outputs.append(output))
-        for layer in layers
-    ]
-    try:
-        network(*arguments)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return outputs

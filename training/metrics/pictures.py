@@ -17,7 +17,7 @@ _CELL = 16
 _UNIT = 4
 """Width of a unit [pixels]."""
 _PAIRS = 20
-"""Steps of each task that are paired; fifty tasks take a tenth of a second."""
+"""Steps of each task that are paired: memory grows with the square of tasks times steps."""
 
 Picture = NDArray[np.uint8]
 """`[height, width, 3]`."""
@@ -31,7 +31,7 @@ def hidden_layer_pictures(policy: Policy, steps: EpisodeSteps) -> dict[str, Pict
     | network/actor/layer_<i>/overlap | tasks | tasks | units in common of the most used quarter, 0 to 1 |
     | network/actor/layer_<i>/activity | tasks | units | fraction of steps in which the unit is on |
     | network/actor/layer_<i>/gates | tasks | units | gate, 0 to 1 (additive_bias: least to largest) |
-    | network/actor/layer_<i>/segments | tasks | units | the segment that wins, a colour for each |
+    | network/actor/layer_<i>/segments | tasks | units | index of the segment that wins |
     """
     pictures: dict[str, Picture] = {}
     layers = measure_layers(policy, steps, _PAIRS)
