@@ -24,7 +24,7 @@ train: $(READY) ## install what is needed, train mt10 to its end, print its repo
 evaluate: $(READY) ## evaluate the trained policy that comes with the project (two minutes)
 	$(BIN)/python evaluate.py
 
-show: $(READY) ## what the trained policy does and has learned: page, videos, analysis (eight minutes)
+show: $(READY) ## what the trained policy does and has learned: page, videos, analysis (four minutes)
 	$(BIN)/python evaluate.py --page --video --analyze
 
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
