@@ -70,7 +70,11 @@ class SAC(nn.Module):
         temperature = [self.log_temperature]
         self.descents = {
             "actor": self._descent(self.actor, settings.actor_lr, config.protection),
-            "critic": self._descent(self.critic, settings.critic_lr, config.protection),
+            "critic": self._descent(
+                self.critic,
+                settings.critic_lr,
+                config.protection if settings.protects == "actor_and_critics" else None,
+            ),
             "temperature": Descent(temperature, settings.temperature_lr, weight_decay=0.0),
         }
 
@@ -165,7 +169,7 @@ class SAC(nn.Module):
         self.descents["critic"].lr = factor * self.settings.critic_lr
 
     def _descent(
-        self, network: Actor | TwinCritic, lr: float, protection: ProtectionConfig
+        self, network: Actor | TwinCritic, lr: float, protection: ProtectionConfig | None
     ) -> Descent:
         """The optimiser of a network, and what holds the weights that its tasks share.
 
@@ -173,7 +177,7 @@ class SAC(nn.Module):
         task's gradient reaches those of a task that was learned.
         """
         held = None
-        if protection.strength > 0:
+        if protection is not None and protection.strength > 0:
             held = SynapticIntelligence(
                 network.shared_parameters(), protection.strength, protection.damping
             )

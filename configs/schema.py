@@ -142,6 +142,9 @@ class AgentConfig:
     """Learning rate of the log-temperatures (Adam)."""
     weight_decay: Annotated[float, Ge(0), Le(1e6)] = 0.01
     """Decoupled weight decay of actor and critics (AdamW)."""
+    protects: Literal["actor", "actor_and_critics"] = "actor"
+    """Whose weights `protection` holds. Critics are not needed to play: with actor alone they are free to
+    learn the next task, as in the runs of Continual World (arXiv 2105.10919)."""
     actor_task_weights: Literal["equal", "inverse_temperature"] = "inverse_temperature"
     """inverse_temperature: each task's actor loss in units of its temperature (agent/losses.py)."""
     discount: Annotated[float, Gt(0), Lt(1)] = 0.99

@@ -28,7 +28,7 @@ from training.checkpoints.resume import restore, save_newest
 from training.metrics.rows import training_metrics
 from training.recorder import Recorder
 from training.run_state import RunState
-from training.stop_signals import StopRequested, StopSignals
+from training.stop_signals import STOPPING, StopRequested, StopSignals
 from training.streams import seed_streams, torch_generator
 
 ONE = ("--training.chunk-vector-steps", "1")
@@ -133,9 +133,9 @@ def test_too_many_lost_episodes_stop_the_run(
 
 
 def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
-    """And with it the run, before the row that was due; a second one does not wait for anything."""
+    """And with it the run, before the row that was due; a second Ctrl-C does not wait for anything."""
     run = start_run("--evaluation.interval-env-steps", "8")
-    numbers = signal.SIGTERM, signal.SIGINT
+    numbers = STOPPING
     before = [signal.getsignal(number) for number in numbers]  # a background job ignores SIGINT
     with run.signals:
         for _ in range(2):
@@ -146,6 +146,8 @@ def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
             run.recorder.record()
         assert run.state.progress.last_evaluation_env_steps == 0
         assert rows_written(run.recorder.folder) == 0
+        signal.raise_signal(signal.SIGTERM)  # a scheduler's, once more
+        signal.raise_signal(signal.SIGUSR2)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in numbers] == before

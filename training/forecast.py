@@ -25,16 +25,11 @@ PROCESS_BYTES = 350_000_000
 def describe(plan: Plan) -> str:
     """A few lines for the console: this network and its opponent, memory, checkpoints."""
     lines = [_describe_network(plan, "dendritic"), _describe_network(plan, "mlp")]
-    replay, where = plan.replay_bytes, plan.replay_device
-    # Weights, two Adam moments, three tensors of Synaptic Intelligence, and the target critics; two
-    # checkpoints exist while one is written, and the best one, which has networks only.
-    actor, critic = _dense_parameters(plan)
-    held = 3 * (actor + 2 * critic) if plan.config.protection.strength else 0
-    checkpoint, best = replay + 4 * (3 * actor + 8 * critic + held), 4 * (actor + 4 * critic)
+    where = plan.replay_device
     lines.append(
-        f"replay buffer: {plan.config.replay.capacity:,} transitions, {replay / 1e9:.2f} GB on {where} "
+        f"replay buffer: {plan.config.replay.capacity:,} transitions, {plan.replay_bytes / 1e9:.2f} GB on {where} "
         f"({free_bytes(where) / 1e9:.1f} GB free); disk for checkpoints: about "
-        f"{(2 * checkpoint + best) / 1e9:.2f} GB"
+        f"{checkpoint_bytes(plan) / 1e9:.2f} GB"
     )
     training, evaluating = _environments(plan)
     lines.append(
@@ -48,6 +43,23 @@ def describe(plan: Plan) -> str:
     heads = (2 * plan.action_size, plan.value_outputs)
     lines.append(describe_products(plan.network, heads, plan.precision, plan.device))
     return "\n".join(lines)
+
+
+def checkpoint_bytes(plan: Plan) -> int:
+    """Disk that the checkpoints of a run take at most.
+
+    Weights, two Adam moments, three tensors of Synaptic Intelligence, the target critics and the replay
+    buffer; two checkpoints exist while one is written, and the best one, which has networks only.
+    """
+    actor, critic = _dense_parameters(plan)
+    held = 3 * _held_parameters(plan)
+    checkpoint, best = 3 * actor + 8 * critic + held, actor + 4 * critic
+    return 2 * (plan.replay_bytes + 4 * checkpoint) + 4 * best
+
+
+def memory_bytes(plan: Plan) -> int:
+    """Main memory and the learner's, together, that a run takes at most."""
+    return network_bytes(plan) + plan.replay_bytes + simulator_bytes(*_simulators(plan))
 
 
 def _describe_update(plan: Plan) -> str:
@@ -121,15 +133,19 @@ def require_simulator_memory(
 
 def require_network_memory(plan: Plan) -> None:
     """Raise `UsageError` if the networks, with their optimisers and targets, will not fit."""
-    actor, critic = _dense_parameters(plan)
-    # Weights, gradients, two moments; target critics; and what Synaptic Intelligence keeps of each step.
-    kept = 5 * (actor + 2 * critic) if plan.config.protection.strength else 0
-    needed, free = 4 * (4 * actor + 10 * critic + kept), free_bytes(plan.device)
+    needed, free = network_bytes(plan), free_bytes(plan.device)
     if needed > free:
         raise UsageError(
             f"network.actor_hidden and critic_hidden: need {needed / 1e9:.1f} GB and {plan.device} has "
             f"{free / 1e9:.1f} GB free; use smaller ones"
         )
+
+
+def network_bytes(plan: Plan) -> int:
+    """Of the weights, gradients, two moments, target critics, and what Synaptic Intelligence keeps."""
+    actor, critic = _dense_parameters(plan)
+    kept = 5 * _held_parameters(plan)
+    return 4 * (4 * actor + 10 * critic + kept)
 
 
 def least_agent_bytes(plan: Plan) -> int:
@@ -165,6 +181,14 @@ def _dense_parameters(plan: Plan) -> tuple[int, int]:
     """Parameters of actor and one critic as they are stored, with the zeros."""
     dense: NetworkConfig = replace(plan.network, weight_density=1.0, segment_density=1.0)
     return count_agent(dense, len(plan.tasks), plan.obs_size, plan.action_size, plan.config.agent)
+
+
+def _held_parameters(plan: Plan) -> int:
+    """That Synaptic Intelligence holds, at most."""
+    actor, critic = _dense_parameters(plan)
+    if not plan.config.protection.strength:
+        return 0
+    return actor if plan.config.agent.protects == "actor" else actor + 2 * critic
 
 
 def _widths(hidden: tuple[int, ...]) -> str:

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM ask a run to save and stop; a second Ctrl-C stops at once."""
+"""Ctrl-C, SIGTERM and SIGUSR2 ask a run to save and stop; a second Ctrl-C stops at once.
+
+A second SIGTERM changes nothing: a cluster's scheduler sends it to the process and to whoever started it, who
+sends it again. SIGUSR2 is Slurm's warning that a job's time is nearly over (`--signal=USR2@90`).
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,21 @@ import os
 import signal
 from types import FrameType
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
 
 class StopRequested(Exception):
     """Raised where waiting for the next vector step would take too long (in an evaluation)."""
 
 
 class StopSignals:
-    """While active, remembers the first SIGINT or SIGTERM instead of dying from it."""
+    """While active, remembers the first of `STOPPING` instead of dying from it."""
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def __enter__(self) -> StopSignals:
-        self._previous = {
-            number: signal.signal(number, self._remember)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        self._previous = {number: signal.signal(number, self._remember) for number in STOPPING}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,7 +38,9 @@ class StopSignals:
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.received is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.received = number
         # Not by print, which a signal may have interrupted.
         os.write(2, b"stopping after this step; Ctrl-C again stops at once, without saving\n")

@@ -84,7 +84,9 @@ class WorkerHandle:
 def _signals_blocked() -> Iterator[None]:
     """Start a child that Ctrl-C does not reach, not even before it can say so itself."""
     resource_tracker.ensure_running()  # its own start would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
+    )
     try:
         yield
     finally:

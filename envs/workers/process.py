@@ -31,6 +31,7 @@ def worker_main(
     # Both are sent to the whole process group, and the trainer's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     trainer = os.getppid()
     _die_with_parent()
     configure_logging()
