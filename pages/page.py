@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +38,19 @@ def write_page(
         out: file to write.
         published: curves to draw behind ours (`pages.charts.read_published`).
     """
+    write_sections(_title(runs), lambda: sections_of(runs, published or {}), out)
+
+
+def write_sections(title: str, make: Callable[[], Sequence[Section]], out: Path) -> None:
+    """Write a page of sections, which are drawn in its style.
+
+    Args:
+        title: of the page.
+        make: draws the sections.
+        out: file to write.
+    """
     with matplotlib.rc_context(STYLE):
-        sections = sections_of(runs, published or {})
-        html = _render(_title(runs), sections)
+        html = _render(title, make())
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html, encoding="utf-8")
 

@@ -22,7 +22,7 @@ from configs.permuted_mnist import PermutedConfig
 from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
 
 README = ROOT / "README.md"
-SCRIPTS = ("train_mt10.py", "train_permuted_mnist.py", "evaluate.py")
+SCRIPTS = ("train_mt10.py", "train_permuted_mnist.py", "evaluate.py", "sweep.py")
 MODULES = ("benchmarks", "reporting.plots", "tests.stress")
 """Run with `python -m`, and like the scripts with flags of their own."""
 _SKIPPED_FOLDERS = {"runs", "node_modules", "build", "dist"}
@@ -219,7 +219,7 @@ def runs_as_module(name: str) -> bool:
 
 _ROOMS = ("agent", "benchmarks", "configs", "dendrites", "docs", "envs", "machine", "reporting")
 _ROOMS += ("tests", "training", "continual", "permuted_mnist")
-_ROOMS += ("analysis", "demonstrations", "pages", "videos")
+_ROOMS += ("analysis", "demonstrations", "pages", "sweeps", "videos")
 _OTHERS = ("gymnasium", "metaworld", "mujoco", "numpy", "torch")
 """Libraries whose names, where they stand dotted in a document, should be right as well."""
 _DATA = {".csv", ".html", ".json", ".npz", ".safetensors", ".png", ".lock", ".txt"}

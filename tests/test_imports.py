@@ -34,6 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "continual": {"configs", "dendrites"},
     "permuted_mnist": {"configs", "machine", "dendrites", "continual", "training"},
     "train_permuted_mnist": {"configs", "machine", "continual", "training", "permuted_mnist"},
+    "sweeps": {
+        *("configs", "machine", "envs", "agent", "training", "reporting", "pages"),
+        "permuted_mnist",
+    },
+    "sweep": {"configs", "machine", "training", "sweeps"},
     "examples": {"dendrites"},
 }
 """Room or script -> the rooms of ours that it may import; none may import a script."""

@@ -35,7 +35,14 @@ ONE_BY_ONE = (
     *("--evaluation.interval-env-steps", 100, "--recording.checkpoint-interval-env-steps", 140),
     *("--agent.final-lr-fraction", 0.5),  # falls within a phase, however long the run is
 )
-HELD = ("--protection.strength", 0.5, "--agent.protects", "actor_and_critics", "--training.reset-optimizer", "True")
+HELD = (
+    "--protection.strength",
+    0.5,
+    "--agent.protects",
+    "actor_and_critics",
+    "--training.reset-optimizer",
+    "True",
+)
 
 
 def settings(**env: object) -> Config:

@@ -29,6 +29,7 @@ PACKAGES = (
     ),
     *("training.checkpoints", "training.metrics"),
     *("analysis", "demonstrations", "pages", "videos"),
+    *("sweeps", "sweeps.backends"),
 )
 NOT_OURS = ("tests", "docs", "benchmarks", "examples", "pretrained", "runs", "build", "dist")
 
@@ -107,7 +108,9 @@ def test_the_modules_come_from_the_wheel(installed: Path, tmp_path: Path) -> Non
         "import json, importlib, sys; names = sys.argv[1:]; "
         "print(json.dumps({n: importlib.import_module(n).__file__ for n in names}))"
     )
-    found = json.loads(run(installed, tmp_path, "-c", code, *PACKAGES, "train_mt10", "evaluate"))
+    found = json.loads(
+        run(installed, tmp_path, "-c", code, *PACKAGES, "train_mt10", "evaluate", "sweep")
+    )
     for name, file in found.items():
         assert Path(file).is_relative_to(installed.parent.parent), name
 

@@ -38,3 +38,16 @@ def lock_run(folder: Path) -> Iterator[None]:
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the run folder at this moment."""
+    path = folder / ".lock"
+    if not path.is_file():
+        return False
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    return False

@@ -4,6 +4,7 @@ python -m tests.stress kills           # SIGKILL a training run at random moment
 python -m tests.stress workers         # SIGKILL and SIGSTOP its simulator workers
 python -m tests.stress fuzz            # damaged and malicious files to every loader
 python -m tests.stress soak            # a long run, watched from outside
+python -m tests.stress sweeps          # SIGKILL a sweep, its runs, a node; --backend ray or slurm
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.stress.fuzz import (
 from tests.stress.kills import survive_kills
 from tests.stress.small_run import SMALL, tell, train
 from tests.stress.soak import soak
+from tests.stress.sweeps import disturb_sweep
 from tests.stress.workers import harm_workers
 
 
@@ -39,8 +41,8 @@ from tests.stress.workers import harm_workers
 class StressCommand:
     """Run a harness; it says what it found and ends with exit code 1 if anything broke."""
 
-    what: Annotated[Literal["kills", "workers", "fuzz", "soak"], tyro.conf.Positional]
-    """Kill training runs, harm their workers, fuzz the loaders, or watch a long run."""
+    what: Annotated[Literal["kills", "workers", "fuzz", "soak", "sweeps"], tyro.conf.Positional]
+    """Kill training runs, harm their workers, fuzz the loaders, watch a long run, or kill a sweep."""
     count: int = 50
     """Kills, harmed workers, or files of each kind to try."""
     seed: int = 0
@@ -49,6 +51,8 @@ class StressCommand:
     """What the soak trains."""
     hours: float = 1.25
     """How long the soak lasts."""
+    backend: Literal["local", "ray", "slurm"] = "local"
+    """Of the sweep that is killed."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write what was found, with a description of the machine, to this file."""
 
@@ -118,6 +122,19 @@ def _soak(folder: Path, command: StressCommand) -> dict[str, Any]:
     return {name: asdict(trend) for name, trend in trends.items()}
 
 
+def _sweeps(folder: Path, command: StressCommand) -> dict[str, Any]:
+    """Two arms with three seeds, of two thousand steps."""
+    found = disturb_sweep(
+        folder,
+        command.backend,
+        seeds=[1, 2, 3],
+        steps=2_000,
+        kills=command.count,
+        seed=command.seed,
+    )
+    return asdict(found)
+
+
 def _broken(found: dict[str, Any]) -> bool:
     """Whether something that should be empty is not, at any depth."""
     return any(
@@ -133,6 +150,7 @@ HARNESSES: dict[str, Callable[[Path, StressCommand], dict[str, Any]]] = {
     "workers": _workers,
     "fuzz": _fuzz,
     "soak": _soak,
+    "sweeps": _sweeps,
 }
 
 if __name__ == "__main__":

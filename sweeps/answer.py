@@ -1,0 +1,152 @@
+"""The answer of a sweep: its arms compared with the first one, in words, CSV and a page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from pages.page import write_sections
+from reporting.comparison import MARGIN, Comparison, compare
+from sweeps.definition import Sweep
+from sweeps.results import GOALS, Result, results_of
+from sweeps.runs import Run
+from sweeps.sections import sections_of
+from sweeps.summary import ArmSummary, summarize
+
+MEASURES = {"area": "mean over the run", "final": "at the end"}
+"""Attribute of `Result` -> in words. The first is what a sweep is decided by."""
+
+
+def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
+    """Write runs.csv, arms.csv, comparisons.csv and report.html; returns the answer in words.
+
+    Args:
+        sweep: what was compared.
+        runs: of the sweep; those that are not done count in nothing but their number.
+        out: folder of the sweep.
+    """
+    results = results_of(runs)
+    if not results:
+        return f"done: 0 of {len(runs)} runs. There is no answer yet."
+    arms = [arm for arm in sweep.arms if any(result.run.arm == arm for result in results)]
+    summaries = [summarize(arm, [one for one in results if one.run.arm == arm]) for arm in arms]
+    compared = {measure: compare_arms(results, arms, measure) for measure in MEASURES}
+    _write_csv(out / "runs.csv", [_run_row(result) for result in results])
+    _write_csv(out / "arms.csv", [_arm_row(summary) for summary in summaries])
+    _write_csv(
+        out / "comparisons.csv",
+        [
+            _comparison_row(arm, arms[0], measure, found)
+            for measure, by_arm in compared.items()
+            for arm, found in by_arm.items()
+        ],
+    )
+    said = [
+        sentence(arm, arms[0], MEASURES[measure], found)
+        for measure, by_arm in compared.items()
+        for arm, found in by_arm.items()
+    ]
+    done = f"done: {len(results)} of {len(runs)} runs."
+    title = f"{out.name}: {', '.join(arms)}"
+    write_sections(
+        title,
+        lambda: sections_of(sweep, runs, results, summaries, compared, [done, *said]),
+        out / "report.html",
+    )
+    table = tabulate(_console_rows(summaries), headers="firstrow", tablefmt="github")
+    return "\n".join(
+        [table, "", done, *said, f"page: {out}/report.html; runs.csv, arms.csv, comparisons.csv"]
+    )
+
+
+def compare_arms(
+    results: Sequence[Result], arms: Sequence[str], measure: str
+) -> dict[str, Comparison]:
+    """Every other arm with the first, over the seeds that both have done."""
+    values = {
+        arm: {one.run.seed: float(getattr(one, measure)) for one in results if one.run.arm == arm}
+        for arm in arms
+    }
+    first, differences = values[arms[0]], {}
+    for arm in arms[1:]:
+        seeds = sorted(values[arm].keys() & first.keys())
+        if seeds:
+            differences[arm] = np.array([values[arm][seed] - first[seed] for seed in seeds])
+    return compare(differences)
+
+
+def sentence(arm: str, first: str, measure: str, found: Comparison) -> str:
+    """What can be said of an arm, in one or two sentences."""
+    points = f"{100 * found.difference:+.1f} points"
+    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    if found.interval is None or found.corrected is None:
+        return f"{arm} against {first}, {measure}: {points}, with {seeds}. Undecided: one seed decides nothing."
+    low, high = (100 * end for end in found.interval)
+    wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
+    said = f"{arm} against {first}, {measure}: {points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
+    if found.verdict in ("more", "less"):
+        return said + f"Decided: {arm if found.verdict == 'more' else first} is better."
+    if found.verdict == "equal":
+        return said + f"Decided: equal within {100 * MARGIN:.0f} points."
+    if found.more_seeds is None:
+        return said + "Undecided."
+    more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"
+    return said + f"Undecided: about {more} would decide it, if mean and spread stay as they are."
+
+
+def _run_row(result: Result) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "arm": result.run.arm,
+        "seed": result.run.seed,
+        "final": result.final,
+        "area": result.area,
+        "hours": result.hours,
+    }
+    for goal, reached in zip(GOALS, result.reached, strict=True):
+        row[f"steps_to_{goal:.0%}"], row[f"hours_to_{goal:.0%}"] = reached or ("", "")
+    return {**row, "places": "; ".join(result.places)}
+
+
+def _arm_row(summary: ArmSummary) -> dict[str, Any]:
+    row = {"arm": summary.arm, "runs": summary.runs, "hours": summary.hours}
+    for measure, (mean, low, high) in (("final", summary.final), ("area", summary.area)):
+        row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
+    for goal, (runs, steps, hours) in zip(GOALS, summary.reached, strict=True):
+        name = f"{goal:.0%}"
+        row |= {f"reached_{name}": runs, f"steps_to_{name}": steps, f"hours_to_{name}": hours}
+    return row
+
+
+def _comparison_row(arm: str, first: str, measure: str, found: Comparison) -> dict[str, Any]:
+    row: dict[str, Any] = {"arm": arm, "against": first, "measure": measure}
+    for key, value in asdict(found).items():
+        if key in ("interval", "bootstrap", "corrected"):
+            row[f"{key}_low"], row[f"{key}_high"] = value or ("", "")
+        else:
+            row[key] = value
+    return row
+
+
+def _console_rows(summaries: Sequence[ArmSummary]) -> list[list[str]]:
+    rows = [["arm", "runs", "at the end", "mean over the run", "steps to 90 %"]]
+    for one in summaries:
+        rows.append(
+            [one.arm, f"{one.runs}", one.said("final"), one.said("area"), one.said_steps(1)]
+        )
+    return rows
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        path.unlink(missing_ok=True)  # of an earlier answer
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,108 @@
+"""Runs on a Ray cluster (https://docs.ray.io), or on one of this machine alone.
+
+Core Ray only: a run is a task, which executes the ordinary command on the node that has room for it. If the
+node dies, Ray begins the task elsewhere, and the run goes on from its last checkpoint. All nodes need the
+project, its virtual environment and the sweep's folder under the same paths.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from configs.errors import UsageError
+from sweeps.execution import execute
+from sweeps.runs import Run
+
+_ANSWER_S = 10.0
+_STOP_S = 60.0
+"""For the runs to save and end."""
+
+
+class RayBackend:
+    """As many runs at a time as the cluster has cores for.
+
+    Args:
+        cores: of each run.
+        gpus: of each run.
+        address: of the cluster, HOST:PORT; `None` begins one here, which ends with `stop`.
+
+    Raises:
+        UsageError: Ray isn't installed, the cluster doesn't answer, or no node has that many cores.
+    """
+
+    def __init__(self, cores: int, gpus: int, address: str | None) -> None:
+        try:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            import ray
+        except ImportError as error:
+            raise UsageError(
+                "--backend ray: Ray isn't installed; pip install '.[ray]', or use --backend local"
+            ) from error
+        self._ray = ray
+        _connect(ray, address)
+        _require_room(ray, {"CPU": cores, "GPU": gpus})
+        # A node that dies takes its tasks along; they begin again elsewhere, as often as it takes.
+        self._task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=-1)(_execute_on_node)
+        self._cores = cores
+        self._names: dict[Any, str] = {}
+
+    def submit(self, run: Run) -> None:
+        """Begin a run, or go on with it, as soon as there is room."""
+        self._names[self._task.remote(run, self._cores)] = run.name
+
+    def finished(self) -> dict[str, int]:
+        """Name -> exit code of the runs that have ended since the last call."""
+        if not self._names:
+            return {}
+        pending = list(self._names)
+        ended, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
+        return {self._names.pop(one): self._ray.get(one) for one in ended}
+
+    def stop(self) -> None:
+        """Let the runs save and end, and wait for them."""
+        for one in self._names:
+            self._ray.cancel(one)  # a KeyboardInterrupt in the task, which ends its run
+        ends = time.monotonic() + _STOP_S
+        pending = list(self._names)
+        while pending and time.monotonic() < ends:
+            _, pending = self._ray.wait(pending, num_returns=len(pending), timeout=1)
+        self._ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        ray.init(include_dashboard=False, **options)
+        return
+    host, _, port = address.rpartition(":")
+    try:  # Ray itself would try for minutes
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+        own = {"_node_ip_address": host} if host.startswith("127.") else {}  # nodes on this machine
+        ray.init(address=address, **own, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"--address {address}: no Ray cluster answers there ({said:.200}); begin one with: ray start --head"
+        ) from error
+
+
+def _require_room(ray: Any, needed: dict[str, int]) -> None:
+    """Raise `UsageError` if no node can ever take a run: Ray would wait for one that can."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(key, 0) >= value for key, value in needed.items()) for node in nodes):
+        return
+    has = "; ".join(", ".join(f"{node.get(key, 0):.0f} {key}" for key in needed) for node in nodes)
+    ray.shutdown()
+    raise UsageError(f"--cores, --gpus: no node of the cluster has so many; its nodes have {has}")
+
+
+def _execute_on_node(run: Run, cores: int) -> int:
+    """The task: an exit code, as `execute` has it."""
+    import ray
+
+    context = ray.get_runtime_context()
+    node = ray.util.get_node_ip_address()
+    return execute(run, cores, f"{node} (node {context.get_node_id()[:8]})", lambda: False)

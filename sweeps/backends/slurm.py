@@ -1,0 +1,150 @@
+"""Runs as jobs of Slurm, through submitit (https://github.com/facebookincubator/submitit).
+
+A job executes the ordinary command. Where its time is over, or it has to make room, submitit asks it to stop a
+minute before: the run saves, and the job is queued again. All nodes need the project, its virtual environment
+and the sweep's folder under the same paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import UsageError
+from sweeps.execution import execute
+from sweeps.runs import Run
+
+if TYPE_CHECKING:
+    from submitit import AutoExecutor, Job
+    from submitit.helpers import DelayedSubmission
+
+_STOP_S = 120.0
+"""For the runs to save and end."""
+_MOST_JOBS = 10_000
+"""Of a run that is queued again and again."""
+
+
+class SlurmBackend:
+    """As many runs at a time as Slurm gives room for.
+
+    Args:
+        cores: of each run.
+        gpus: of each run.
+        out: folder of the sweep; submitit's own files go into slurm/ in it.
+        hours: time limit of a job; a run that takes longer is queued again and goes on.
+        options: of sbatch, such as partition and account.
+
+    Raises:
+        UsageError: submitit isn't installed, or this machine has no Slurm.
+    """
+
+    def __init__(
+        self, cores: int, gpus: int, *, out: Path, hours: float, options: dict[str, str]
+    ) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise UsageError(
+                "--backend slurm: submitit isn't installed; pip install '.[slurm]', or use --backend local"
+            ) from error
+        if shutil.which("sbatch") is None:
+            raise UsageError(
+                "--backend slurm: no sbatch here; start the sweep on a machine that submits jobs to Slurm"
+            )
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # warns of a Slurm without accounting
+        self._cores, self._prefix = cores, f"sweep-{_short_hash(out)}-"
+        _cancel(self._prefix)  # jobs that a killed sweep left; their runs go on in new ones
+        self._executor: AutoExecutor = submitit.AutoExecutor(
+            out / "slurm", cluster="slurm", slurm_max_num_timeout=_MOST_JOBS
+        )
+        self._executor.update_parameters(
+            cpus_per_task=cores,
+            **({"gpus_per_node": gpus} if gpus else {}),
+            timeout_min=max(1, round(60 * hours)),
+            slurm_additional_parameters=options,
+        )
+        self._jobs: dict[str, Job[int]] = {}
+
+    def submit(self, run: Run) -> None:
+        """Begin a run, or go on with it, as soon as there is room."""
+        self._executor.update_parameters(name=f"{self._prefix}{run.name}")
+        self._jobs[run.name] = self._executor.submit(_Job(run, self._cores))
+
+    def finished(self) -> dict[str, int]:
+        """Name -> exit code of the runs that have ended since the last call."""
+        ended = {name: _exit_code(job) for name, job in self._jobs.items() if job.done()}
+        for name in ended:
+            del self._jobs[name]
+        return ended
+
+    def stop(self) -> None:
+        """Let the runs save and end, and wait for them."""
+        if self._jobs:
+            _cancel(self._prefix)
+
+
+class _Job:
+    """What submitit pickles, and calls on the node."""
+
+    def __init__(self, run: Run, cores: int) -> None:
+        self.run, self.cores = run, cores
+
+    def __call__(self) -> int:
+        stop = threading.Event()
+        # Slurm's own, when the job is cancelled; submitit would ignore it
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        return execute(self.run, self.cores, platform.node(), stop.is_set)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Submitit asks, in a signal handler, what to go on with when the job is queued again.
+
+        It then leaves the process, and so `execute`, which lets the run save first.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(_Job(self.run, self.cores))
+
+
+def _exit_code(job: Any) -> int:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        return int(job.result())
+    except (FailedJobError, UncompletedJobError):
+        return 1
+
+
+def _cancel(prefix: str) -> None:
+    """Cancel the jobs whose names begin like this, and wait until they are gone: they save first."""
+    ends = time.monotonic() + _STOP_S
+    while time.monotonic() < ends:
+        lines = _squeue()
+        own = [job for job, name in lines if name.startswith(prefix)]
+        if not own:
+            return
+        subprocess.run(["scancel", *own], check=False, capture_output=True)
+        time.sleep(1)
+
+
+def _squeue() -> list[tuple[str, str]]:
+    """Job -> name, of the jobs that are queued or running."""
+    done = subprocess.run(
+        ["squeue", "--me", "--noheader", "--format=%i %j"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    pairs = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    return [(job, name) for job, name in pairs]
+
+
+def _short_hash(out: Path) -> str:
+    return hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:8]

@@ -1,0 +1,87 @@
+"""What a sweep shows while it runs: a live table on a terminal, else a line where something has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from sweeps.runs import Run, progress_of
+
+
+class SweepConsole:
+    """To be entered; `show` is cheap enough to be called twice a second.
+
+    Args:
+        runs: of the sweep.
+        console: to write to; by default stdout.
+    """
+
+    def __init__(self, runs: Sequence[Run], console: Console | None = None) -> None:
+        self._runs, self._console = runs, console or Console()
+        self._live: Live | None = None
+        self._said = ""
+
+    def __enter__(self) -> SweepConsole:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, failed: Mapping[str, int]) -> None:
+        """Show where the sweep stands.
+
+        Args:
+            failed: name -> exit code.
+        """
+        if self._live is not None:
+            self._live.update(live_table(self._runs, failed), refresh=True)
+            return
+        line = summary_line(self._runs, failed)
+        if line != self._said:
+            print(line, flush=True)
+            self._said = line
+
+
+def live_table(runs: Sequence[Run], failed: Mapping[str, int]) -> Table:
+    """A row for each run, as its folder has it now: arm, seed, how far, how well, how long still."""
+    table = Table(box=None)
+    for column in ("arm", "seed", "state", "progress", "", "success", "left"):
+        table.add_column(column, justify="right" if column == "seed" else "left")
+    for run in runs:
+        state, progress = run.state, progress_of(run)
+        fraction = 1.0 if state == "done" else progress.fraction
+        under_way = state in ("begun", "running") and 0 < fraction < 1
+        left = progress.hours * (1 - fraction) / fraction if under_way else None
+        table.add_row(
+            run.arm,
+            f"{run.seed}",
+            f"failed ({failed[run.name]})" if run.name in failed else state,
+            ProgressBar(total=1.0, completed=fraction, width=20),
+            f"{fraction:.0%}",
+            "" if progress.success is None else f"{progress.success:.1%}",
+            "" if left is None else f"{60 * left:.0f} min",
+        )
+    return table
+
+
+def summary_line(runs: Sequence[Run], failed: Mapping[str, int]) -> str:
+    """Where the sweep stands, in one line."""
+    states = [run.state for run in runs if run.name not in failed]
+    counts = {state: states.count(state) for state in ("done", "running", "begun", "new")}
+    counts["failed"] = len(failed)
+    words = [f"{number} {state}" for state, number in counts.items() if number]
+    return f"{len(runs)} runs: {', '.join(words)}"

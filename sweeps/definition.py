@@ -1,0 +1,123 @@
+"""A sweep's file: which command, which preset, which arms, which seeds.
+
+command: train_mt10.py
+config: quick
+settings: {total_env_steps: 400000}       # of all arms
+arms:
+  dendrites: {}
+  relu: {network: {activation: relu}}
+seeds: [1, 2, 3]
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from configs.errors import UsageError, did_you_mean
+from configs.loading import MULTI_TASK
+from configs.permuted_mnist import PERMUTED
+from configs.plain_yaml import read_yaml
+from configs.settings import Settings, flatten
+
+Command = Literal["train_mt10.py", "train_permuted_mnist.py"]
+ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+
+SETTINGS: dict[str, Settings[Any]] = {
+    "train_mt10.py": MULTI_TASK,
+    "train_permuted_mnist.py": PERMUTED,
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is compared.
+
+    Attributes:
+        arms: name -> the settings in which it differs from the preset. The first is the one that the
+            others are compared with.
+        seeds: each arm is run with each.
+        command: the script of every run.
+        config: the preset of every run.
+        settings: of all arms; the arm's own come on top of them.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    arms: Annotated[dict[ArmName, dict[str, Any] | None], Len(1, 50)]
+    seeds: Annotated[list[Seed], Len(1, 1000)]
+    command: Command = "train_mt10.py"
+    config: str = "mt10"
+    settings: dict[str, Any] | None = None
+
+    def changes(self, arm: str) -> dict[str, Any]:
+        """What an arm changes in the preset, section by section."""
+        return _merged(self.settings or {}, self.arms[arm] or {})
+
+
+_SCHEMA = TypeAdapter(Sweep)
+_KEYS = ["arms", "seeds", "command", "config", "settings"]
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep in a file, with every arm's settings checked.
+
+    Raises:
+        UsageError: not YAML, an unknown key, a wrong value, a seed given twice, an arm whose settings no
+            run would take.
+    """
+    try:
+        sweep = _SCHEMA.validate_python(read_yaml(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        hint = did_you_mean(where, _KEYS) if "unexpected" in problem["type"] else ""
+        raise UsageError(f"{path}: {where:.80}: {problem['msg'].lower():.200}{hint}") from error
+    if len(set(sweep.seeds)) < len(sweep.seeds):
+        raise UsageError(f"{path}: seeds: one is given twice")
+    for arm in sweep.arms:
+        if "seed" in sweep.changes(arm):
+            raise UsageError(f"{path}: arms.{arm}: seed: the runs' seeds are those under 'seeds'")
+        config_of(sweep, arm, str(path))
+    return sweep
+
+
+def config_of(sweep: Sweep, arm: str, source: str) -> Any:
+    """The config of an arm's runs, apart from the seed.
+
+    Args:
+        sweep: that the arm is of.
+        arm: its name.
+        source: names the file in errors.
+
+    Raises:
+        UsageError: no such preset, an unknown key, a wrong value.
+    """
+    known = SETTINGS[sweep.command]
+    plain = asdict(known.load(sweep.config))
+    return known.parse(_merged(plain, sweep.changes(arm)), source=f"{source}: arms.{arm}")
+
+
+def flags_of(changes: dict[str, Any]) -> list[str]:
+    """The settings as flags of the command line."""
+    flags = []
+    for key, value in flatten(changes):
+        values = value if isinstance(value, list) else [value]
+        flags += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return flags
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, section by section."""
+    found = dict(base)
+    for key, value in changes.items():
+        inner = found.get(key)
+        found[key] = (
+            _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        )
+    return found

@@ -1,0 +1,52 @@
+"""Works off the runs of a sweep: which are left, which end how."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sweeps.backends import Backend
+from sweeps.runs import Run
+from training.stop_signals import StopSignals
+
+_POLL_S = 0.5
+
+
+def work_off(
+    runs: Sequence[Run],
+    backend: Backend,
+    jobs: int,
+    signals: StopSignals,
+    show: Callable[[dict[str, int]], None],
+) -> dict[str, int]:
+    """Bring every run to its end; returns name -> exit code of those that failed.
+
+    Args:
+        runs: of the sweep; those that are done are left alone.
+        backend: is stopped at the end, however it comes.
+        jobs: at most so many are submitted at a time.
+        signals: ask to stop.
+        show: called about twice a second with what has failed so far.
+
+    Raises:
+        StopRequested: a signal has come; the runs have saved.
+    """
+    waiting = deque(run for run in runs if run.state != "done")
+    failed: dict[str, int] = {}
+    under_way = 0
+    try:
+        while waiting or under_way:
+            signals.check()
+            while waiting and under_way < jobs:
+                backend.submit(waiting.popleft())
+                under_way += 1
+            ended = backend.finished()
+            under_way -= len(ended)
+            failed.update({name: code for name, code in ended.items() if code != 0})
+            show(failed)
+            if not ended:
+                time.sleep(_POLL_S)
+    finally:
+        backend.stop()
+    return failed

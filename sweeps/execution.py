@@ -1,0 +1,101 @@
+"""One run, to its end: the ordinary command in a process of its own, whoever asked for it.
+
+Every backend runs `execute`: in a thread here, in a task of Ray's, in a job of Slurm's. It knows the run's
+folder and nothing of the sweep, so it doesn't matter who started a run first, or how that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sweeps.runs import Run, read_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+_POLL_S = 0.2
+_TRIES_WITHOUT_PROGRESS = 3
+
+
+def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> int:
+    """Begin a run or go on with it until it is done; returns its exit code, 0 if it is done.
+
+    A run that a signal has ended is resumed, as long as it gets on. One that another process is at is
+    waited for: a driver that was killed leaves its runs behind, and they go on.
+
+    Args:
+        run: in a folder that this machine can write to.
+        cores: that it may use.
+        place: name of this machine or node, for the log.
+        stopping: asked several times a second; once it says yes, the run saves and ends.
+    """
+    rows, fruitless = -1, 0
+    while not stopping():
+        state = run.state
+        if state == "done":
+            return 0
+        if state == "running":
+            time.sleep(_POLL_S)
+            continue
+        code = _run_command(run, cores, place, stopping)
+        if code == 0 or stopping():
+            return code
+        if run.state == "running":  # another process was quicker
+            continue
+        now = len(read_rows(run.folder / "metrics.csv"))
+        fruitless = fruitless + 1 if now <= rows else 0
+        rows = now
+        if not _was_killed(code) or fruitless >= _TRIES_WITHOUT_PROGRESS:
+            return code
+    return 128 + signal.SIGTERM
+
+
+def last_line(run: Run) -> str:
+    """What a failed run said last: its error."""
+    try:
+        lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
+def _run_command(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> int:
+    """The exit code; negative, or above 128, if a signal ended it."""
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    script, *arguments = run.arguments(cores)
+    command = [str(ROOT / script), *arguments]
+    with run.log.open("a", encoding="utf-8") as log:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        log.write(f"{BEGUN}{now} on {place}: python {' '.join(command)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=run.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C is the driver's, who passes it on
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            while process.poll() is None and not stopping():
+                time.sleep(_POLL_S)
+        finally:  # also where Ray or Slurm interrupts us
+            if process.poll() is None:
+                process.terminate()
+            code = process.wait()
+        return code
+
+
+BEGUN = "=== "
+"""Begins the line of a log that says when, where and how the run was begun or resumed."""
+
+
+def _was_killed(code: int) -> bool:
+    return code < 0 or code > 128

@@ -1,0 +1,109 @@
+"""What the runs of a sweep have come to, from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeps.execution import BEGUN
+from sweeps.runs import COLUMNS, Run, read_json, read_rows
+
+GOALS = (0.5, 0.9, 0.99)
+"""Success rates whose first crossing is looked for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that is done.
+
+    Attributes:
+        run: which.
+        steps: of each evaluation `[k]`: environment steps, or tasks learned.
+        rates: success, or accuracy, in them `[k]`.
+        final: success in the report, which plays more goals; accuracy over all tasks.
+        area: mean of the curve, straight between evaluations, over the whole run.
+        reached: of `GOALS`: steps and hours of the first evaluation there; `None` where none is.
+        hours: of training.
+        places: machines or nodes that it was on, in order.
+    """
+
+    run: Run
+    steps: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    final: float
+    area: float
+    reached: tuple[tuple[float, float] | None, ...]
+    hours: float
+    places: tuple[str, ...]
+
+
+def results_of(runs: Sequence[Run]) -> list[Result]:
+    """Those of the runs that are done."""
+    return [result for run in runs if (result := _result(run)) is not None]
+
+
+def mean_of_curve(steps: NDArray[np.float64], rates: NDArray[np.float64], from_zero: bool) -> float:
+    """Area under a curve, straight between its points, divided by its length.
+
+    Args:
+        steps: `[k]`, rising.
+        rates: `[k]`.
+        from_zero: the curve begins at step 0 with 0; else with its first point.
+    """
+    if from_zero:
+        steps, rates = np.append(0.0, steps), np.append(0.0, rates)
+    if len(steps) == 1:
+        return float(rates[0])
+    return float(np.trapezoid(rates, steps) / (steps[-1] - steps[0]))
+
+
+def _result(run: Run) -> Result | None:
+    report = read_json(run.folder / "report.json")
+    if report is None:
+        return None
+    in_phases = "matrix" in report  # then a row's mean is over the tasks evaluated in it alone
+    counter, measure = COLUMNS[run.command]
+    final = float(report["acc"] if in_phases else report["mean_success_rate"])
+    written = read_rows(run.folder / "metrics.csv")
+    spent = [float(row["time/elapsed_hours"]) for row in written if row["time/elapsed_hours"]]
+    rows = [row for row in written if row.get(measure)]
+    steps = np.array([float(row[counter]) for row in rows])
+    rates = np.array([float(row[measure]) for row in rows])
+    hours = np.array([float(row["time/elapsed_hours"]) for row in rows])
+    if not rows:  # too short for an evaluation: the report is the only one
+        steps, rates, hours = np.array([run.total]), np.array([final]), np.array([max(spent)])
+    if run.command == "train_mt10.py" and in_phases:
+        ends = run.total * (1 + np.arange(len(report["matrix"]))) / len(report["matrix"])
+        keep = np.isin(steps, ends)
+        steps, rates, hours = steps[keep], rates[keep], hours[keep]
+    first = [np.flatnonzero(rates >= goal) for goal in GOALS]
+    return Result(
+        run=run,
+        steps=steps,
+        rates=rates,
+        final=final,
+        area=mean_of_curve(steps, rates, from_zero=run.command == "train_mt10.py"),
+        reached=tuple(
+            (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
+        ),
+        hours=max(spent),
+        places=_places(run),
+    )
+
+
+def _places(run: Run) -> tuple[str, ...]:
+    """Where it was begun and resumed, without repeats in a row."""
+    try:
+        lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    places = [line.split(" on ", 1)[1].split(": ", 1)[0] for line in lines if _is_begin(line)]
+    return tuple([*places[:1], *(new for old, new in pairwise(places) if new != old)])
+
+
+def _is_begin(line: str) -> bool:
+    return line.startswith(BEGUN) and " on " in line

@@ -1,0 +1,178 @@
+"""The runs of a sweep. Each is an ordinary run in its folder, and the folder is all that is known of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.errors import UsageError
+from configs.plain_yaml import read_yaml
+from configs.settings import flatten
+from sweeps.definition import SETTINGS, Sweep, config_of, flags_of
+from training.run_lock import is_locked
+
+State = Literal["new", "begun", "running", "done"]
+"""No config.yaml yet; to be resumed; a process is at it; has its report.json."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed.
+
+    Attributes:
+        arm: its name.
+        seed: of the run.
+        folder: of the run.
+        log: file that its console goes into.
+        command: the script.
+        config: the preset, or a YAML file.
+        flags: settings on top of it.
+        total: environment steps, or tasks, in all.
+        cwd: folder that relative paths among the settings are meant from.
+    """
+
+    arm: str
+    seed: int
+    folder: Path
+    log: Path
+    command: str
+    config: str
+    flags: tuple[str, ...]
+    total: int
+    cwd: Path
+
+    @property
+    def name(self) -> str:
+        """Unique within the sweep."""
+        return self.folder.name
+
+    @property
+    def state(self) -> State:
+        """What its folder says."""
+        if read_json(self.folder / "report.json") is not None:
+            return "done"
+        if is_locked(self.folder):
+            return "running"
+        return "begun" if (self.folder / "config.yaml").is_file() else "new"
+
+    def arguments(self, cores: int) -> list[str]:
+        """The command that begins it, or goes on with it: the ordinary one."""
+        machine = ["--machine.threads", f"{cores}"]
+        if self.command == "train_mt10.py":  # half for the learner, as without flags
+            threads, workers = max(1, cores // 2), max(1, cores - cores // 2)
+            machine = ["--machine.threads", f"{threads}", "--machine.workers", f"{workers}"]
+        if (self.folder / "config.yaml").is_file():
+            return [self.command, "--resume", str(self.folder), *machine]
+        begin = ["--config", self.config, "--seed", str(self.seed), "--out", str(self.folder)]
+        return [self.command, *begin, *self.flags, *machine]
+
+
+def runs_of(sweep: Sweep, out: Path) -> list[Run]:
+    """Every arm with every seed, seed by seed, so that arms can be compared early."""
+    totals = {arm: _total(sweep, arm, out) for arm in sweep.arms}
+    return [
+        Run(
+            arm=arm,
+            seed=seed,
+            folder=out / "runs" / f"{arm}-seed{seed}",
+            log=out / "logs" / f"{arm}-seed{seed}.log",
+            command=sweep.command,
+            config=sweep.config,
+            flags=tuple(flags_of(sweep.changes(arm))),
+            total=totals[arm],
+            cwd=Path.cwd(),
+        )
+        for seed in sweep.seeds
+        for arm in sweep.arms
+    ]
+
+
+def require_same_settings(sweep: Sweep, runs: list[Run]) -> None:
+    """Raise `UsageError` if a run has been begun with other settings than its arm has now.
+
+    What the machine is may differ.
+    """
+    known = SETTINGS[sweep.command]
+    for run in runs:
+        path = run.folder / "config.yaml"
+        if not path.is_file():
+            continue
+        then = _settings(known.parse_recorded(read_yaml(path), str(path)))
+        now = _settings(config_of(sweep, run.arm, "the sweep"))
+        other = [key for key in now if now[key] != then[key]]
+        if other:
+            key = other[0]
+            raise UsageError(
+                f"{run.folder}: was begun with {key} {then[key]!r}, arm {run.arm} has {now[key]!r} now; "
+                "give the arm another name, or another --out"
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, from its metrics.csv.
+
+    Attributes:
+        fraction: of its steps, 0 to 1.
+        success: of its last evaluation; `None` before the first.
+        hours: of learning so far.
+    """
+
+    fraction: float
+    success: float | None
+    hours: float
+
+
+def progress_of(run: Run) -> Progress:
+    """Where a run stands; one without a row of metrics stands at its beginning."""
+    rows = read_rows(run.folder / "metrics.csv")
+    if not rows:
+        return Progress(0.0, None, 0.0)
+    counter, measure = COLUMNS[run.command]
+    rates = [float(row[measure]) for row in rows if row.get(measure)]
+    hours = [float(row["time/elapsed_hours"]) for row in rows if row.get("time/elapsed_hours")]
+    done = float(rows[-1].get(counter) or 0) / run.total
+    return Progress(min(1.0, done), rates[-1] if rates else None, hours[-1] if hours else 0.0)
+
+
+COLUMNS = {
+    "train_mt10.py": ("env_steps", "eval/success_rate"),
+    "train_permuted_mnist.py": ("tasks_done", "eval/accuracy"),
+}
+"""Of metrics.csv, by command: how far the run is, and how well it does."""
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a CSV file that may be written to at this moment; none without the file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if None not in row.values()]
+    except FileNotFoundError:
+        return []
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; `None` where there is none, or only the first part of one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _total(sweep: Sweep, arm: str, out: Path) -> int:
+    config = config_of(sweep, arm, str(out))
+    return config.total_env_steps if sweep.command == "train_mt10.py" else config.data.num_tasks
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Dotted name -> value, of what has to be the same in all runs of an arm."""
+    leaves = flatten(asdict(config))
+    return {
+        key: value
+        for key, value in leaves
+        if key != "seed" and not key.startswith(("machine.", "recording."))
+    }

@@ -1,0 +1,176 @@
+"""Kill a sweep, its runs and its nodes, go on with it, and compare it with an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from sweeps.definition import read_sweep
+from sweeps.runs import Run, runs_of
+from tests.stress.clusters import OTHER, RayNodes, kill_tree, one_node_slurm, two_ray_nodes
+from tests.stress.small_run import ROOT, differences, tell
+
+Backend = Literal["local", "ray", "slurm"]
+
+ARMS = """
+config: smoke
+settings:
+  total_env_steps: {steps}
+  env: {{tasks: [reach-v3, drawer-close-v3]}}
+  network: {{actor_hidden: [32, 32], critic_hidden: [32, 32]}}
+  recording: {{log_interval_env_steps: 100, checkpoint_interval_env_steps: 300}}
+arms:
+  dendrites:
+  relu: {{network: {{activation: relu}}}}
+seeds: {seeds}
+"""
+_LONGEST_S = 900.0
+
+
+@dataclass
+class Found:
+    """What a harness has done, and what was wrong."""
+
+    kills: dict[str, int] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+
+
+def disturb_sweep(
+    folder: Path, backend: Backend, *, seeds: Sequence[int], steps: int, kills: int, seed: int
+) -> Found:
+    """Kill so many things, one after the other at random moments; then let the sweep end.
+
+    Args:
+        folder: for everything.
+        backend: of the disturbed sweep; the undisturbed one is local.
+        seeds: of both arms.
+        steps: environment steps of a run.
+        kills: in all. Each is of the driver, which is started again, or of a run; with Ray also of a node,
+            which comes back, with Slurm also the warning that a job's time is over.
+        seed: of the moments.
+    """
+    file = folder / "two_arms.yaml"
+    file.write_text(ARMS.format(steps=steps, seeds=list(seeds)))
+    calm, harmed = folder / "calm", folder / "harmed"
+    subprocess.run(_command(file, calm), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    found, rng = Found(), random.Random(seed)
+    with ExitStack() as stack:
+        flags, environment, ways = _backend(stack, folder, backend, file, harmed)
+        driver = _start(file, harmed, flags, environment, folder)
+        stack.callback(lambda: kill_tree(driver))
+        for _ in range(kills):
+            time.sleep(rng.uniform(1, 12))
+            if driver.poll() is not None:
+                break  # done already
+            name = rng.choice(["driver", "run", *ways])
+            tell(f"kill: {name}")
+            found.kills[name] = found.kills.get(name, 0) + 1
+            if name == "driver":
+                driver.kill()
+                driver.wait()
+                driver = _start(file, harmed, flags, environment, folder)
+            elif name == "run":
+                _kill_a_run(harmed, rng)
+            else:
+                ways[name]()
+        try:
+            code = driver.wait(_LONGEST_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code != 0:
+            found.failures.append(f"the sweep ended with {code}")
+            return found
+    sweep = read_sweep(file)
+    for one, other in zip(runs_of(sweep, calm), runs_of(sweep, harmed), strict=True):
+        found.differences += [
+            f"{one.name}: {what}" for what in differences(one.folder, other.folder)
+        ]
+    for place in _places(runs_of(sweep, harmed)):
+        found.places[place] = found.places.get(place, 0) + 1
+    return found
+
+
+def _backend(
+    stack: ExitStack, folder: Path, backend: Backend, file: Path, out: Path
+) -> tuple[list[str], Mapping[str, str], dict[str, Callable[[], None]]]:
+    """Flags and environment of the driver, and what else can be killed."""
+    (folder / "cluster").mkdir()
+    if backend == "local":
+        return ["--jobs", "2"], os.environ, {}
+    flags = ["--backend", backend, "--cores", "1"]
+    if backend == "ray":
+        nodes = stack.enter_context(two_ray_nodes(folder / "cluster"))
+        return (
+            [*flags, "--address", nodes.address],
+            nodes.environment,
+            {"node": lambda: _kill_a_node(nodes)},
+        )
+    environment = stack.enter_context(one_node_slurm(folder / "cluster"))
+    return flags, environment, {"warning": lambda: _warn_a_job(environment)}
+
+
+def _command(file: Path, out: Path) -> list[str]:
+    return [sys.executable, "sweep.py", str(file), "--out", str(out)]
+
+
+def _start(
+    file: Path, out: Path, flags: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> psutil.Popen:
+    log = (folder / "driver.log").open("a")
+    return psutil.Popen(
+        [*_command(file, out), *flags], cwd=ROOT, env=environment, stdout=log, stderr=log
+    )
+
+
+def _kill_a_run(out: Path, rng: random.Random) -> None:
+    """SIGKILL the learner of a run, whoever started it; its simulators end by themselves."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if _is_run(process.info["cmdline"] or [], out)
+    ]
+    if found:
+        rng.choice(found).kill()
+
+
+def _is_run(command: Sequence[str], out: Path) -> bool:
+    return any("train_mt10.py" in part for part in command) and any(
+        part.startswith(str(out / "runs")) for part in command
+    )
+
+
+def _kill_a_node(nodes: RayNodes) -> None:
+    """SIGKILL everything on the second node, then begin it again."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "start" in command and OTHER in command:
+            kill_tree(process)
+    nodes.begin()
+
+
+def _warn_a_job(environment: Mapping[str, str]) -> None:
+    """What Slurm sends some seconds before a job's time is over."""
+    done = subprocess.run(
+        ["squeue", "-h", "-t", "R", "-o", "%i"], env=environment, capture_output=True, text=True
+    )
+    for job in done.stdout.split()[:1]:
+        subprocess.run(["scancel", "--signal=USR2", job], env=environment, check=False)
+
+
+def _places(runs: Sequence[Run]) -> Iterator[str]:
+    from sweeps.results import results_of
+
+    for result in results_of(runs):
+        yield from (place.split(" ")[0] for place in result.places)

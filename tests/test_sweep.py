@@ -1,0 +1,127 @@
+"""Sweeps for real: run, killed, continued, on this machine, on two nodes of Ray's, and by Slurm."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, in_process, rows_written, wait_until
+
+import sweep
+from sweeps.definition import read_sweep
+from sweeps.runs import runs_of
+from tests.stress.clusters import has_slurm
+from tests.stress.sweeps import ARMS, Backend, disturb_sweep
+
+ENDLESS = ARMS.format(steps=10**6, seeds=[1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("backend", ["local", "ray", "slurm"])
+def test_a_sweep_that_is_killed_and_continued_ends_as_an_undisturbed_one(
+    tmp_path: Path, backend: Backend
+) -> None:
+    """The long form is `python -m tests.stress sweeps`."""
+    if backend == "slurm" and not has_slurm():
+        pytest.skip("needs slurmctld and slurmd, and root to start them")
+    found = disturb_sweep(tmp_path, backend, seeds=[1], steps=900, kills=3, seed=7)
+    assert found.failures == []
+    assert found.differences == []
+    assert sum(found.kills.values()) >= 1
+    assert sum(found.places.values()) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
+    file, out = tmp_path / "endless.yaml", tmp_path / "out"
+    file.write_text(ENDLESS)
+    command = [sys.executable, "sweep.py", str(file), "--out", str(out), "--jobs", "2"]
+    driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        runs = runs_of(read_sweep(file), out)
+        wait_until(lambda: all(rows_written(run.folder) > 3 for run in runs))
+        driver.send_signal(signal.SIGINT)
+        said, _ = driver.communicate(timeout=60)
+    finally:
+        driver.kill()
+    assert driver.returncode == 128 + signal.SIGINT
+    assert f"stopped; go on with: python sweep.py {out}" in said
+    assert [run.state for run in runs] == ["begun", "begun"]
+    assert all(list((run.folder / "checkpoints").glob("step_*")) for run in runs)
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(out) in str(one.info)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    file, out = tmp_path / "one_fails.yaml", tmp_path / "out"
+    file.write_text(
+        "command: train_permuted_mnist.py\nconfig: digits\n"
+        "settings: {data: {num_tasks: 2}, learning: {epochs: 1}, network: {hidden: [32]}}\n"
+        "arms: {digits: , mnist: {data: {name: mnist, folder: /nowhere}}}\nseeds: [1]\n"
+    )
+    done = in_process(sweep.main, file, "--out", out)
+    assert done.returncode == 2
+    assert "mnist-seed1: error: " in done.stderr
+    assert "/nowhere" in done.stderr
+    assert f"1 of 2 runs failed; fix this, then: python sweep.py {out}" in done.stderr
+    assert (out / "runs" / "digits-seed1" / "report.json").is_file()
+    answered = in_process(sweep.main, out, "--report")
+    assert answered.returncode == 0
+    assert "done: 1 of 2 runs." in answered.stdout
+    with (out / "runs.csv").open() as table:
+        assert [row["arm"] for row in csv.DictReader(table)] == ["digits"]
+
+
+@pytest.mark.parametrize(("backend", "module"), [("ray", "ray"), ("slurm", "submitit")])
+def test_without_its_library_a_backend_says_what_to_install(
+    tmp_path: Path, backend: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # what an import of it finds
+    file = tmp_path / "arms.yaml"
+    file.write_text(ENDLESS)
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", "--backend", backend)
+    assert done.returncode == 2
+    assert f"pip install '.[{backend}]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_cluster_that_does_not_answer_gets_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "arms.yaml"
+    file.write_text(ENDLESS)
+    done = subprocess.run(
+        [
+            *(sys.executable, "sweep.py", str(file), "--out", str(tmp_path / "out")),
+            *("--backend", "ray", "--address", "127.0.0.9:1"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2
+    assert "--address 127.0.0.9:1: no Ray cluster answers there" in done.stderr
+
+
+def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> None:
+    file = tmp_path / "digits.yaml"
+    file.write_text(
+        "command: train_permuted_mnist.py\nconfig: digits\n"
+        "arms: {dendrites: , wide: {network: {hidden: [64]}}}\nseeds: [1, 2]\n"
+    )
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", "--dry-run", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("python train_permuted_mnist.py --config digits") == 4
+    assert "4 of 4 runs are left, 2 at a time" in done.stdout
+    assert "GB of memory" in done.stdout
+    assert "GB of disk" in done.stdout
+    assert not (tmp_path / "out").exists()

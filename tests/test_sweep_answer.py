@@ -1,0 +1,100 @@
+"""The answer of a sweep: from run folders of known numbers to sentences, CSV and page."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import dump_config
+from configs.loading import load_config
+from sweeps.answer import write_answer
+from sweeps.definition import Sweep
+from sweeps.execution import BEGUN
+from sweeps.results import mean_of_curve, results_of
+from sweeps.runs import Run, progress_of, runs_of
+
+SWEEP = Sweep(
+    arms={"a": None, "b": {"network": {"activation": "relu"}}}, seeds=[1, 2, 3], config="smoke"
+)
+
+
+def finish(run: Run, rates: Sequence[float], final: float) -> None:
+    """What a run leaves: evaluations at steps 500, 1000, ..., an hour each."""
+    run.folder.mkdir(parents=True)
+    run.log.parent.mkdir(exist_ok=True)
+    (run.folder / "config.yaml").write_text(dump_config(load_config("smoke")))
+    lines = ["env_steps,eval/success_rate,time/elapsed_hours"]
+    for index, rate in enumerate(rates):
+        lines += [f"{500 * index + 250},,", f"{500 * (index + 1)},{rate},{index + 1}"]
+    (run.folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    (run.folder / "report.json").write_text(json.dumps({"mean_success_rate": final}))
+    places = ("one", "one", "two")
+    run.log.write_text("".join(f"{BEGUN}2026-01-01 on {place}: python x\n" for place in places))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    found = runs_of(SWEEP, tmp_path)
+    for run in found:
+        shift = 0.0 if run.arm == "a" else 0.3 + 0.01 * run.seed
+        finish(run, [0.1 + shift, 0.2 + shift, 0.4 + shift, 0.6 + shift], 0.5 + shift)
+    return found
+
+
+def test_a_runs_result(runs: list[Run]) -> None:
+    first = results_of(runs)[0]
+    # trapezoids of half a thousand steps from (0, 0): 0.05, 0.15, 0.3, 0.5, and four of them
+    assert first.area == pytest.approx((0.05 + 0.15 + 0.3 + 0.5) / 4)
+    assert (first.final, first.hours, first.places) == (0.5, 4.0, ("one", "two"))
+    assert first.reached == ((2000.0, 4.0), None, None)
+    assert progress_of(runs[0]).fraction == 1.0
+
+
+def test_the_mean_of_a_curve_is_its_numeric_integral() -> None:
+    rng = np.random.default_rng(0)
+    steps, rates = np.sort(rng.uniform(1, 100, 8)), rng.uniform(size=8)
+    fine = np.linspace(0, steps[-1], 1_000_001)
+    for from_zero, begin in ((True, 0.0), (False, steps[0])):
+        xs, ys = (np.r_[0, steps], np.r_[0, rates]) if from_zero else (steps, rates)
+        inside = fine[fine >= begin]
+        expected = np.interp(inside, xs, ys).mean()
+        assert mean_of_curve(steps, rates, from_zero) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_answer_in_words_csv_and_on_a_page(runs: list[Run], tmp_path: Path) -> None:
+    said = write_answer(SWEEP, runs, tmp_path)
+    assert "b against a, at the end: +32.0 points (95 % +29.5 to +34.5;" in said
+    assert "3 seeds). Decided: b is better." in said
+    with (tmp_path / "comparisons.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["arm"], row["against"], row["measure"]) for row in rows] == [
+        *(("b", "a", "area"), ("b", "a", "final"))
+    ]
+    assert float(rows[1]["difference"]) == pytest.approx(0.32)
+    assert {row["verdict"] for row in rows} == {"more"}
+    with (tmp_path / "arms.csv").open() as file:
+        arms = {row["arm"]: row for row in csv.DictReader(file)}
+    assert float(arms["a"]["final"]) == 0.5
+    # b reaches 90 % in its last evaluation with every seed: 0.6 + 0.31, 0.32, 0.33
+    assert (arms["b"]["reached_90%"], float(arms["b"]["steps_to_90%"])) == ("3", 2000.0)
+    assert (arms["a"]["reached_90%"], arms["a"]["steps_to_90%"]) == ("0", "nan")
+    page = (tmp_path / "report.html").read_text()
+    assert "one, then two" in page
+    assert "Decided: b is better." in page
+
+
+def test_seeds_that_one_arm_lacks_count_in_no_difference(runs: list[Run], tmp_path: Path) -> None:
+    (runs[-1].folder / "report.json").write_text('{"mean_success')  # killed while it wrote
+    assert runs[-1].state == "begun"
+    said = write_answer(SWEEP, runs, tmp_path)
+    assert "done: 5 of 6 runs." in said
+    assert "2 seeds). Undecided" in said
+
+
+def test_no_run_done(tmp_path: Path) -> None:
+    assert "There is no answer yet." in write_answer(SWEEP, runs_of(SWEEP, tmp_path), tmp_path)

@@ -1,0 +1,125 @@
+"""Sweep files: what they say becomes the ordinary commands, and what is wrong gets one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import in_process
+
+import sweep
+from configs.command_line import parse_train_command
+from configs.errors import UsageError
+from configs.permuted_mnist.command import parse_permuted_command
+from sweeps.definition import config_of, read_sweep
+from sweeps.runs import require_same_settings, runs_of
+
+GOOD = """
+config: smoke
+settings: {agent: {actor_lr: 0.002}, total_env_steps: 3000}
+arms:
+  dendrites:
+  relu: {network: {activation: relu}, replay: {rehearsal: false}}
+  two_tasks:
+    env: {tasks: [reach-v3, push-v3]}
+    agent: {actor_lr: 0.003}
+seeds: [3, 1]
+"""
+
+
+def written(folder: Path, text: str = GOOD) -> Path:
+    path = folder / "sweep_file.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_runs_are_every_arm_with_every_seed(tmp_path: Path) -> None:
+    runs = runs_of(read_sweep(written(tmp_path)), tmp_path)
+    assert [run.name for run in runs] == [
+        *("dendrites-seed3", "relu-seed3", "two_tasks-seed3"),
+        *("dendrites-seed1", "relu-seed1", "two_tasks-seed1"),
+    ]
+    assert {run.state for run in runs} == {"new"}
+
+
+def test_the_command_line_gives_the_settings_of_the_arm(tmp_path: Path) -> None:
+    read = read_sweep(written(tmp_path))
+    for run in runs_of(read, tmp_path):
+        command = parse_train_command(run.arguments(cores=2)[1:])
+        expected = replace(config_of(read, run.arm, ""), seed=run.seed)
+        assert replace(command.settings, machine=expected.machine) == expected
+        assert command.out == run.folder
+        assert (command.settings.machine.threads, command.settings.machine.workers) == (1, 1)
+        own = {"two_tasks": 0.003}.get(run.arm, 0.002)
+        assert (expected.agent.actor_lr, expected.total_env_steps) == (own, 3000)
+
+
+def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
+    text = "command: train_permuted_mnist.py\nconfig: digits\narms: {a: , b: {learning: {lr: 0.1}}}\nseeds: [0]"
+    read = read_sweep(written(tmp_path, text))
+    for run in runs_of(read, tmp_path):
+        command = parse_permuted_command(run.arguments(cores=2)[1:])
+        expected = replace(config_of(read, run.arm, ""), seed=0)
+        assert replace(command.settings, machine=expected.machine) == expected
+        assert (command.settings.machine.threads, run.total) == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("arms: {}\nseeds: [1]", "arms: dictionary should have at least 1 item"),
+        ("arms: {a: }\nseeds: []", "seeds: list should have at least 1 item"),
+        ("seeds: [1]", "arms: field required"),
+        ("arms: {a: }\nseeds: [1, 1]", "seeds: one is given twice"),
+        ("arms: {a: }\nseeds: [-1]", "seeds.0: input should be greater than or equal to 0"),
+        ("arms: {a: }\nseeds: [1]\nsetings: {}", "(did you mean 'settings'?)"),
+        ("arms: {A b: }\nseeds: [1]", "string should match pattern"),
+        ("arms: {a: }\nseeds: [1]\nconfig: mt11", "--config mt11: neither a preset nor a file"),
+        ("arms: {a: {agent: {actr_lr: 1}}}\nseeds: [1]", "arms.a: unknown key 'agent.actr_lr'"),
+        ("arms: {a: {agent: {actor_lr: -1}}}\nseeds: [1]", "arms.a: agent.actor_lr"),
+        ("arms: {a: {seed: 3}}\nseeds: [1]", "arms.a: seed: the runs' seeds are those under"),
+        ("arms: {a: }\nseeds: [1]\ncommand: rm", "command: input should be 'train_mt10.py'"),
+        ("arms: [", "not valid YAML"),
+        ("- 1", "the file: input should be a dictionary"),
+    ],
+)
+def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read_sweep(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Path) -> None:
+    read = read_sweep(written(tmp_path))
+    runs = runs_of(read, tmp_path)
+    command = parse_train_command(runs[0].arguments(cores=1)[1:])
+    from configs import dump_config
+
+    runs[0].folder.mkdir(parents=True)
+    (runs[0].folder / "config.yaml").write_text(dump_config(command.settings))
+    require_same_settings(read, runs)
+    other = read_sweep(written(tmp_path, GOOD.replace("3000", "4000")))
+    with pytest.raises(UsageError, match="begun with total_env_steps 3000, arm dendrites has 4000"):
+        require_same_settings(other, runs_of(other, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["missing.yaml", "--out", "x"], "missing.yaml: no such sweep file or folder"),
+        (["FILE"], "--out: give a folder for the sweep, such as runs/sweep_file"),
+        (["FOLDER"], "no sweep there"),
+        (["FOLDER", "--out", "x"], "--out: not with the folder of a sweep"),
+        (["FILE", "--out", "x", "--jobs", "0"], "--jobs 0: give 1 or more"),
+        (["FILE", "--out", "x", "--address", "1.2.3.4:1"], "--address: is that of a Ray cluster"),
+        (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
+        (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),
+    ],
+)
+def test_a_wrong_flag_gets_one_line(tmp_path: Path, flags: list[str], said: str) -> None:
+    places = {"FILE": str(written(tmp_path)), "FOLDER": str(tmp_path)}
+    done = in_process(sweep.main, *[places.get(flag, flag) for flag in flags])
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
