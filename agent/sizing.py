@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from configs.schema import AgentConfig, NetworkConfig
-from dendrites import nonzeros_per_row
+from dendrites import gating_mlp_width, nonzeros_per_row
 
-_ONE_SEGMENT = ("single_segment", "gate_table")
+_OF_ANOTHER_SIZE = ("single_segment", "gate_table", "film")
+"""Gatings with fewer parameters than J segments have; gating_mlp has as many by its own width."""
 
 
 def value_outputs(agent: AgentConfig) -> int:
@@ -26,17 +27,28 @@ def count_parameters(
     context_size = num_tasks if config.context == "one_hot" else config.embedding_size
     dendritic = config.kind == "dendritic"
     density = config.weight_density if dendritic else 1.0
-    segments = 1 if config.gating in _ONE_SEGMENT else config.num_segments
-    segment_density = 1.0 if config.gating == "gate_table" else config.segment_density
     total = 0 if config.context == "one_hot" else num_tasks * config.embedding_size
     features = input_size + (0 if dendritic else context_size)
     for index, units in enumerate(hidden):
         total += units * (nonzeros_per_row(features, density) + 1)
         total += 2 * units if config.layer_norm else 0
         if dendritic and index in config.dendritic_layers:
-            total += units * segments * nonzeros_per_row(context_size, segment_density)
+            total += _count_gates(config, units, context_size)
         features = units
     return total + output_size * (nonzeros_per_row(features, density) + 1)
+
+
+def _count_gates(config: NetworkConfig, units: int, context_size: int) -> int:
+    """Of one layer: its segments, or what stands in their place."""
+    if config.gating == "gating_mlp":
+        width = gating_mlp_width(units, context_size, config.num_segments)
+        return width * (context_size + 1) + units * (width + 1)
+    if config.gating == "film":
+        return 2 * units * context_size
+    if config.gating == "gate_table":
+        return units * context_size
+    segments = 1 if config.gating == "single_segment" else config.num_segments
+    return units * segments * nonzeros_per_row(context_size, config.segment_density)
 
 
 def count_agent(
@@ -56,22 +68,25 @@ def matched_network(
 ) -> NetworkConfig:
     """The config with its widths matched to the network with dendrites that it stands against.
 
-    That is for `match_parameters`, and for an MLP or a gating with one segment per unit; others are
+    That is for `match_parameters`, and for an MLP or a gating with fewer parameters; others are
     returned unchanged. The opponent is the network that the same settings describe with
-    `kind: dendritic` and all of `num_segments`.
+    `kind: dendritic` and all of `num_segments`, times `parameter_factor`.
     """
-    if config == _opponent(config) or not config.match_parameters:
+    same = config == _opponent(config) and config.parameter_factor == 1
+    if same or not config.match_parameters:
         return config
     actor, critic = count_agent(_opponent(config), num_tasks, obs_size, action_size, agent)
+    factor = config.parameter_factor
     critic_sizes = obs_size + action_size, value_outputs(agent)
     return replace(
         config,
         match_parameters=False,
+        parameter_factor=1.0,
         actor_hidden=_matched_widths(
-            config, config.actor_hidden, actor, num_tasks, obs_size, 2 * action_size
+            config, config.actor_hidden, round(factor * actor), num_tasks, obs_size, 2 * action_size
         ),
         critic_hidden=_matched_widths(
-            config, config.critic_hidden, critic, num_tasks, *critic_sizes
+            config, config.critic_hidden, round(factor * critic), num_tasks, *critic_sizes
         ),
     )
 
@@ -101,5 +116,5 @@ def _matched_widths(
 
 
 def _opponent(config: NetworkConfig) -> NetworkConfig:
-    gating = "abs_max_signed" if config.gating in _ONE_SEGMENT else config.gating
+    gating = "abs_max_signed" if config.gating in _OF_ANOTHER_SIZE else config.gating
     return replace(config, kind="dendritic", gating=gating)

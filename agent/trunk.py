@@ -70,6 +70,7 @@ class Trunk(nn.Module):
                     context_size=context_size if gated else None,
                     num_segments=config.num_segments,
                     gating=config.gating,
+                    attention_temperature=config.attention_temperature,
                     winners=winners_density(config, index),
                     layer_norm=config.layer_norm,
                     weight_density=config.weight_density if config.kind == "dendritic" else 1.0,

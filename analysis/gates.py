@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.policy import Policy
 from analysis.activity import Floats
-from dendrites import DendriticLayer
+from dendrites import DendriticLayer, DendriticSegments
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LayerGates:
 
     Attributes:
         gate: `[T, U]` factor of a unit (additive_bias: the addend).
-        segment: `[T, U]` index of the one that wins.
+        segment: `[T, U]` index of the one that wins; with attention the one with the largest share.
         num_segments: J; 1 where a unit has one gate per task and no choice.
     """
 
@@ -52,17 +52,22 @@ def measure_gates(policy: Policy) -> list[LayerGates | None]:
     trunk = policy.actor.trunk
     found: list[LayerGates | None] = []
     for module, gate in zip(trunk.layers, trunk.gates(), strict=True):
-        segments = cast(DendriticLayer, module).dendrites
-        if segments is None or gate is None:
+        dendrites = cast(DendriticLayer, module).dendrites
+        if dendrites is None or gate is None:
             found.append(None)
             continue
-        activations = segments.activations(trunk.context)  # [T, J, U]
-        sizes = activations.abs() if segments.gating.startswith("abs_max") else activations
+        factor = dendrites.factor(gate)  # [T, U]
+        segment, number = torch.zeros_like(factor, dtype=torch.int64), 1
+        if isinstance(dendrites, DendriticSegments):
+            activations = dendrites.activations(trunk.context)  # [T, J, U]
+            signed = dendrites.gating in ("max", "additive_bias")
+            sizes = activations if signed else activations.abs()
+            segment, number = sizes.max(dim=1).indices, activations.shape[1]
         found.append(
             LayerGates(
-                gate=gate.double().cpu().numpy(),
-                segment=sizes.max(dim=1).indices.cpu().numpy(),
-                num_segments=activations.shape[1],
+                gate=factor.double().cpu().numpy(),
+                segment=segment.cpu().numpy(),
+                num_segments=number,
             )
         )
     return found

@@ -29,7 +29,15 @@ Rate = Annotated[float, Gt(0), Le(1e6)]
 Fraction = Annotated[float, Gt(0), Le(1)]
 
 Gating = Literal[
-    "abs_max_signed", "max", "abs_max_unsigned", "additive_bias", "single_segment", "gate_table"
+    "abs_max_signed",
+    "max",
+    "abs_max_unsigned",
+    "additive_bias",
+    "attention",
+    "single_segment",
+    "gate_table",
+    "film",
+    "gating_mlp",
 ]
 
 
@@ -96,7 +104,9 @@ class NetworkConfig:
     kind: Literal["dendritic", "mlp"] = "dendritic"
     """dendritic: the task context gates the units; mlp: it is concatenated to the input."""
     match_parameters: bool = True
-    """mlp, gate_table, single_segment: scale the widths to as many parameters as all segments have."""
+    """mlp, gate_table, single_segment, film: scale the widths to as many parameters as all segments have."""
+    parameter_factor: Annotated[float, Gt(0), Le(100)] = 1.0
+    """With match_parameters: so many times as many."""
     actor_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
     """Units in each hidden layer of the actor."""
     critic_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
@@ -106,7 +116,10 @@ class NetworkConfig:
     num_segments: Hundreds = 10
     """Dendritic segments per unit."""
     gating: Gating = "abs_max_signed"
-    """How the segments act on their unit (docs/architecture.md has the equations)."""
+    """How the segments act on their unit, or what stands in their place (docs/architecture.md has the
+    equations)."""
+    attention_temperature: Annotated[float, Gt(0), Le(100)] = 0.1
+    """attention: how far it is from letting the strongest segment win."""
     activation: Literal["relu", "k_winners"] = "k_winners"
     """Hidden activation; k_winners keeps the largest units and has no ReLU."""
     winners_density: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25,)

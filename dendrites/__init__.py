@@ -14,8 +14,9 @@ at or to compute once per task, and the rest.
 from __future__ import annotations
 
 from dendrites.active_product import leaves_out_silent, product_of_active
-from dendrites.layer import DendriticLayer
+from dendrites.layer import LAYER_GATINGS, DendriticLayer, LayerGating
 from dendrites.norm import StackedLayerNorm
+from dendrites.other_gates import FiLM, GatingMLP, gating_mlp_width
 from dendrites.parameters import nonzero_parameters
 from dendrites.segments import GATINGS, DendriticSegments, Gating
 from dendrites.sparse_linear import SparseLinear, nonzeros_per_row
@@ -24,12 +25,17 @@ from dendrites.winners_product import product_of_winners, skips_losers
 
 __all__ = [
     "GATINGS",
+    "LAYER_GATINGS",
     "DendriticLayer",
     "DendriticSegments",
+    "FiLM",
     "Gating",
+    "GatingMLP",
     "KWinners",
+    "LayerGating",
     "SparseLinear",
     "StackedLayerNorm",
+    "gating_mlp_width",
     "k_winners",
     "leaves_out_silent",
     "nonzero_parameters",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Generator, Tensor, nn
 
 from dendrites.checks import require_fraction
 from dendrites.norm import StackedLayerNorm
-from dendrites.segments import DendriticSegments, Gating
+from dendrites.other_gates import FiLM, GatingMLP
+from dendrites.segments import GATINGS, DendriticSegments, Gating
 from dendrites.sparse_linear import SparseLinear
 from dendrites.winners import KWinners, ReLU
+
+LayerGating = Gating | Literal["film", "gating_mlp"]
+LAYER_GATINGS: tuple[LayerGating, ...] = (*GATINGS, "film", "gating_mlp")
 
 
 class DendriticLayer(nn.Module):
@@ -25,7 +31,9 @@ class DendriticLayer(nn.Module):
     Args:
         in_features, units: sizes.
         context_size: C; `None` leaves the dendrites out.
-        num_segments, gating, segment_density, context_density: see `DendriticSegments`.
+        num_segments, segment_density, context_density, attention_temperature: see `DendriticSegments`.
+        gating: of `DendriticSegments`; or what stands in its place, `film` or `gating_mlp`
+            (dendrites/other_gates.py).
         winners: fraction of the units that win (`KWinners`); `None` for ReLU.
         layer_norm: whether the pre-activations are normalised.
         weight_density, input_density: see `SparseLinear`.
@@ -49,13 +57,14 @@ class DendriticLayer(nn.Module):
         *,
         context_size: int | None,
         num_segments: int = 10,
-        gating: Gating = "abs_max_signed",
+        gating: LayerGating = "abs_max_signed",
         winners: float | None = 0.05,
         layer_norm: bool = False,
         weight_density: float = 1.0,
         segment_density: float = 1.0,
         input_density: float = 1.0,
         context_density: float = 1.0,
+        attention_temperature: float = 0.1,
         stack: int | None = None,
         product_dtype: torch.dtype | None = None,
         generator: Generator | None = None,
@@ -73,8 +82,19 @@ class DendriticLayer(nn.Module):
             generator=generator,
         )
         self.norm = StackedLayerNorm(units, stack) if layer_norm else None
-        self.dendrites = None
-        if context_size is not None:
+        self.gating = gating
+        self.dendrites: DendriticSegments | FiLM | GatingMLP | None = None
+        if gating not in LAYER_GATINGS:
+            raise ValueError(f"gating must be one of {', '.join(LAYER_GATINGS)}, got {gating!r}")
+        if context_size is None:
+            pass
+        elif gating == "film":
+            self.dendrites = FiLM(units, context_size, stack=stack)
+        elif gating == "gating_mlp":
+            self.dendrites = GatingMLP(
+                units, context_size, num_segments=num_segments, stack=stack, generator=generator
+            )
+        else:
             self.dendrites = DendriticSegments(
                 units,
                 context_size,
@@ -82,6 +102,7 @@ class DendriticLayer(nn.Module):
                 gating=gating,
                 segment_density=segment_density,
                 context_density=context_density,
+                attention_temperature=attention_temperature,
                 stack=stack,
                 generator=generator,
             )
@@ -100,7 +121,7 @@ class DendriticLayer(nn.Module):
     def gate(self, context: Tensor | None) -> Tensor | None:
         """What the dendrites say, without x: the factor of each unit (additive_bias: the addend).
 
-        `[..., C] -> [..., units]`; with a stack `[E, ..., C] -> [E, ..., units]`. `None` for a layer
+        `[..., C] -> [..., units]` (film: `[..., 2 * units]`, factors and addends); with a stack `[E, ..., C] -> [E, ..., units]`. `None` for a layer
         without dendrites, whatever the context.
 
         Raises:
@@ -159,6 +180,6 @@ class DendriticLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """The line above the parts, for `print`."""
-        context = "no dendrites" if self.dendrites is None else f"gated by {self.dendrites.gating}"
+        context = "no dendrites" if self.dendrites is None else f"gated by {self.gating}"
         active = "relu" if isinstance(self.activation, ReLU) else f"{self.density:.3g} of units win"
         return f"{self.linear.in_features} -> {self.linear.out_features}, {context}, {active}"

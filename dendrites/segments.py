@@ -32,16 +32,22 @@ from dendrites.checks import require_fraction, require_positive
 from dendrites.sparse_linear import exact_density_mask, stacked_linear
 
 Gating = Literal[
-    "abs_max_signed", "max", "abs_max_unsigned", "additive_bias", "single_segment", "gate_table"
+    "abs_max_signed",
+    "max",
+    "abs_max_unsigned",
+    "additive_bias",
+    "attention",
+    "single_segment",
+    "gate_table",
 ]
 GATINGS: tuple[Gating, ...] = get_args(Gating)
 
 
-def select_segment(activations: Tensor, gating: Gating) -> Tensor:
+def select_segment(activations: Tensor, gating: Gating, temperature: float = 0.1) -> Tensor:
     """d_i of the table above: `[..., J, units] -> [..., units]`.
 
-    The gradient reaches the selected segment only. In a tie, `abs_max_signed` selects the lowest
-    index and the others share the gradient evenly.
+    The gradient reaches the selected segment only, with `attention` all. In a tie, `abs_max_signed`
+    selects the lowest index and the others share the gradient evenly. `temperature` is attention's.
     """
     if gating == "abs_max_signed":
         # argmax, too, gives the first index, but over this dimension takes ten times as long
@@ -51,9 +57,20 @@ def select_segment(activations: Tensor, gating: Gating) -> Tensor:
         return activations.abs().amax(dim=-2)
     if gating in ("max", "additive_bias"):
         return activations.amax(dim=-2)
+    if gating == "attention":
+        shares = (activations.abs() / temperature).softmax(dim=-2)
+        return (shares * activations).sum(dim=-2)
     if gating in ("single_segment", "gate_table"):
         return activations.squeeze(-2)
     raise ValueError(f"no segment is selected by gating {gating!r}")
+
+
+def aligned(gate: Tensor, y: Tensor, stack: int | None) -> Tensor:
+    """The gate `[..., n]`, or `[E, ..., n]` of a stack, with the dimensions that `y` has before its last."""
+    missing = y.dim() - gate.dim()
+    if stack is None or missing <= 0:
+        return gate
+    return gate.reshape(gate.shape[0], *(1,) * missing, *gate.shape[1:])
 
 
 class DendriticSegments(nn.Module):
@@ -71,6 +88,7 @@ class DendriticSegments(nn.Module):
         gating: a row of the table above; `single_segment` and `gate_table` store one per unit.
         segment_density: fraction of non-zero weights in each segment, exact.
         context_density: expected density of the context, for the initialisation only.
+        attention_temperature: t of `attention`; of no effect elsewhere.
         stack: `None`, or E independent copies with a leading dimension.
         generator: source of all randomness, `None` for torch's own.
 
@@ -87,6 +105,7 @@ class DendriticSegments(nn.Module):
         gating: Gating = "abs_max_signed",
         segment_density: float = 1.0,
         context_density: float = 1.0,
+        attention_temperature: float = 0.1,
         stack: int | None = None,
         generator: Generator | None = None,
     ) -> None:
@@ -100,6 +119,7 @@ class DendriticSegments(nn.Module):
             raise ValueError(f"gating must be one of {', '.join(GATINGS)}, got {gating!r}")
         self.units, self.context_size, self.stack = units, context_size, stack
         self.gating, self.segment_density = gating, segment_density
+        self.attention_temperature = attention_temperature
         lead = () if stack is None else (stack,)
         drawn = 1 if gating == "single_segment" else num_segments
         shape = (*lead, drawn, units, context_size)
@@ -135,7 +155,8 @@ class DendriticSegments(nn.Module):
         Raises:
             ValueError: the context has another size.
         """
-        selected = select_segment(self.activations(context), self.gating)
+        activations = self.activations(context)
+        selected = select_segment(activations, self.gating, self.attention_temperature)
         return selected if self.gating == "additive_bias" else torch.sigmoid(selected)
 
     def modulate(self, y: Tensor, gate: Tensor) -> Tensor:
@@ -144,10 +165,12 @@ class DendriticSegments(nn.Module):
         The gate broadcasts over leading dimensions; with a stack over those after the first, so
         that a gate `[E, units]` suits `y [E, b, units]`.
         """
-        missing = y.dim() - gate.dim()
-        if self.stack is not None and missing > 0:
-            gate = gate.reshape(gate.shape[0], *(1,) * missing, *gate.shape[1:])
+        gate = aligned(gate, y, self.stack)
         return y + gate if self.gating == "additive_bias" else y * gate
+
+    def factor(self, gate: Tensor) -> Tensor:
+        """The part of a gate that multiplies each unit (additive_bias: is added), `[..., units]`."""
+        return gate
 
     def forward(self, y: Tensor, context: Tensor) -> Tensor:
         """`modulate(y, gate(context))`: `[..., units]`, `[..., C] -> [..., units]`."""

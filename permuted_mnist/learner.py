@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from configs.permuted_mnist.schema import PermutedConfig
 from continual.synaptic_intelligence import SynapticIntelligence
 from continual.winning_segments import WinningSegments
-from dendrites import DendriticLayer
+from dendrites import DendriticLayer, DendriticSegments
 from machine.compilation import Compiled
 from permuted_mnist.network import Gates, PermutedNetwork
 
@@ -156,7 +156,9 @@ class Learner:
     def _set_context(self, context: Tensor) -> None:
         self.context = context
         layers = [cast(DendriticLayer, layer) for layer in self.network.layers]
-        dendrites = [layer.dendrites for layer in layers if layer.dendrites is not None]
+        dendrites = [
+            one for layer in layers if isinstance(one := layer.dendrites, DendriticSegments)
+        ]
         self.winning = [WinningSegments(one, context) for one in dendrites]
         self._gates = self._fixed_gates(context)
 

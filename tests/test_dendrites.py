@@ -33,6 +33,9 @@ def naive_choice(activations, gating):
         return max(abs(s) for s in activations)
     if gating in ("max", "additive_bias"):
         return max(activations)
+    if gating == "attention":
+        scores = [math.exp(abs(s) / 0.1) for s in activations]
+        return sum(e * s for e, s in zip(scores, activations, strict=True)) / sum(scores)
     assert len(activations) == 1
     return activations[0]
 

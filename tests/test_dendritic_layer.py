@@ -44,6 +44,7 @@ def by_definition(layer, x, context, gating, winners):
             **dict.fromkeys(("abs_max_signed", "single_segment", "gate_table"), np.array(signed)),
             **dict.fromkeys(("max", "additive_bias"), s.max(0)),
             "abs_max_unsigned": np.abs(signed),
+            "attention": (np.exp(np.abs(s) / 0.1) * s).sum(0) / np.exp(np.abs(s) / 0.1).sum(0),
         }
         chosen = d[gating]
         y = y + chosen if gating == "additive_bias" else y / (1 + np.exp(-chosen))

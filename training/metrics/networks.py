@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from agent.replay import Batch
 from agent.sac import SAC
+from dendrites import DendriticLayer
 
 
 @torch.no_grad()
@@ -24,15 +27,15 @@ def network_statistics(agent: SAC, batch: Batch) -> dict[str, float]:
     statistics: dict[str, float] = {}
     for name, (trunk, features) in inputs.items():
         copies = trunk.stack or 1  # 2 critics, 1 actor
-        gates = trunk.gates()  # [*E, T, units] of each layer
+        gates = trunk.gates()  # [*E, T, units] of each layer; twice as many with film
         for index, output in enumerate(trunk.hidden(features, task)):
             prefix = f"network/{name}/layer_{index}"
             active = output.reshape(copies, -1, output.shape[-1]) != 0  # [E, samples, units]
             statistics[f"{prefix}/active_density"] = active.float().mean().item()
             statistics[f"{prefix}/dead_units"] = (~active.any(dim=1)).float().mean().item()
-            gate = gates[index]
-            if gate is not None:
-                flat = gate.reshape(copies, -1)
+            gate, dendrites = gates[index], cast(DendriticLayer, trunk.layers[index]).dendrites
+            if gate is not None and dendrites is not None:
+                flat = dendrites.factor(gate).reshape(copies, -1)
                 statistics[f"{prefix}/gate_mean"] = flat.mean().item()
                 statistics[f"{prefix}/gate_std"] = flat.std(dim=1).mean().item()
     return statistics
