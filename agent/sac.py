@@ -47,6 +47,9 @@ class SAC(nn.Module):
             product_dtype=plan.precision,
             generator=generator,
         )
+        if settings.neutral_start:
+            for parameter in self.actor.head.parameters():
+                nn.init.zeros_(parameter)
         self.critic = TwinCritic(
             plan.obs_size,
             plan.action_size,

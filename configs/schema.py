@@ -170,6 +170,9 @@ class AgentConfig:
     """Entropy temperature alpha of every task at the start, in units of the scaled reward."""
     target_entropy: Number | Literal["auto"] = "auto"
     """Entropy that the temperatures steer to [nats]; auto is minus the action size (-4)."""
+    neutral_start: bool = False
+    """The actor's head starts at 0: every policy begins with mean 0 and spread 1, whatever its network, so
+    that networks are compared and not their first exploration."""
     log_std_bounds: tuple[Number, Number] = (-10.0, 2.0)
     """Clamp of the policy's log standard deviation."""
     critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"

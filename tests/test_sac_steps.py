@@ -140,3 +140,13 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad, task):
     assert metrics["losses/skipped/critic"] == 0
     assert moments["steps"] == 2
     assert all(value.isfinite().all() for value in agent.state_dict().values())
+
+
+@pytest.mark.parametrize("network", [{}, {"kind": "mlp"}, {"gating": "film"}])
+def test_a_neutral_start_is_the_same_policy_for_every_network(network: dict) -> None:
+    agent = make_agent(network=network, neutral_start=True)
+    mean, log_std = agent.actor(make_batch().obs)
+    assert (mean == 0).all()
+    assert (log_std == 0).all()
+    agent.update(make_batch(), make_noise())  # and it learns: the head gets a gradient
+    assert (agent.actor(make_batch().obs)[0] != 0).any()
