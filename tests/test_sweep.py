@@ -11,26 +11,37 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, in_process, rows_written, wait_until
+from filelock import FileLock
 
 import sweep
 from sweeps.definition import read_sweep
 from sweeps.runs import runs_of
 from tests.stress.clusters import has_slurm
-from tests.stress.sweeps import ARMS, Backend, disturb_sweep
+from tests.stress.sweeps import ARMS, Backend, disturb_sweep, run_undisturbed
 
 ENDLESS = ARMS.format(steps=10**6, seeds=[1])
+
+
+@pytest.fixture(scope="session")
+def calm(shared_folder: Path) -> Path:
+    """The folder of an undisturbed sweep of both arms."""
+    folder = shared_folder / "undisturbed-sweep"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            run_undisturbed(folder, seeds=[1], steps=900)
+    return folder / "calm"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("backend", ["local", "ray", "slurm"])
 def test_a_sweep_that_is_killed_and_continued_ends_as_an_undisturbed_one(
-    tmp_path: Path, backend: Backend
+    calm: Path, tmp_path: Path, backend: Backend
 ) -> None:
     """The long form is `python -m tests.stress sweeps`."""
     if backend == "slurm" and not has_slurm():
         pytest.skip("needs slurmctld and slurmd, and root to start them")
-    found = disturb_sweep(tmp_path, backend, seeds=[1], steps=900, kills=3, seed=7)
+    found = disturb_sweep(tmp_path, calm, backend, kills=3, seed=7)
     assert found.failures == []
     assert found.differences == []
     assert sum(found.kills.values()) >= 1

@@ -33,7 +33,7 @@ from tests.stress.fuzz import (
 from tests.stress.kills import survive_kills
 from tests.stress.small_run import SMALL, tell, train
 from tests.stress.soak import soak
-from tests.stress.sweeps import disturb_sweep
+from tests.stress.sweeps import disturb_sweep, run_undisturbed
 from tests.stress.workers import harm_workers
 
 
@@ -124,14 +124,8 @@ def _soak(folder: Path, command: StressCommand) -> dict[str, Any]:
 
 def _sweeps(folder: Path, command: StressCommand) -> dict[str, Any]:
     """Two arms with three seeds, of two thousand steps."""
-    found = disturb_sweep(
-        folder,
-        command.backend,
-        seeds=[1, 2, 3],
-        steps=2_000,
-        kills=command.count,
-        seed=command.seed,
-    )
+    calm = run_undisturbed(folder / "undisturbed", seeds=[1, 2, 3], steps=2_000)
+    found = disturb_sweep(folder, calm, command.backend, kills=command.count, seed=command.seed)
     return asdict(found)
 
 

@@ -47,27 +47,31 @@ class Found:
     places: dict[str, int] = field(default_factory=dict)
 
 
-def disturb_sweep(
-    folder: Path, backend: Backend, *, seeds: Sequence[int], steps: int, kills: int, seed: int
-) -> Found:
+def run_undisturbed(folder: Path, seeds: Sequence[int], steps: int) -> Path:
+    """Run the sweep of both arms with these seeds to its end, locally; returns its folder."""
+    folder.mkdir()
+    file = folder / "two_arms.yaml"
+    file.write_text(ARMS.format(steps=steps, seeds=list(seeds)))
+    out = folder / "calm"
+    subprocess.run(_command(file, out), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, seed: int) -> Found:
     """Kill so many things, one after the other at random moments; then let the sweep end.
 
     Args:
         folder: for everything.
-        backend: of the disturbed sweep; the undisturbed one is local.
-        seeds: of both arms.
-        steps: environment steps of a run.
+        calm: of the undisturbed sweep, which is the one to repeat.
+        backend: of the disturbed sweep.
         kills: in all. Each is of the driver, which is started again, or of a run; with Ray also of a node,
             which comes back, with Slurm also the warning that a job's time is over.
         seed: of the moments.
     """
-    file = folder / "two_arms.yaml"
-    file.write_text(ARMS.format(steps=steps, seeds=list(seeds)))
-    calm, harmed = folder / "calm", folder / "harmed"
-    subprocess.run(_command(file, calm), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    file, harmed = calm / "sweep.yaml", folder / "harmed"
     found, rng = Found(), random.Random(seed)
     with ExitStack() as stack:
-        flags, environment, ways = _backend(stack, folder, backend, file, harmed)
+        flags, environment, ways = _backend(stack, folder, backend)
         driver = _start(file, harmed, flags, environment, folder)
         stack.callback(lambda: kill_tree(driver))
         for _ in range(kills):
@@ -103,7 +107,7 @@ def disturb_sweep(
 
 
 def _backend(
-    stack: ExitStack, folder: Path, backend: Backend, file: Path, out: Path
+    stack: ExitStack, folder: Path, backend: Backend
 ) -> tuple[list[str], Mapping[str, str], dict[str, Callable[[], None]]]:
     """Flags and environment of the driver, and what else can be killed."""
     (folder / "cluster").mkdir()
