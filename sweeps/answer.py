@@ -108,7 +108,7 @@ def _run_row(result: Result) -> dict[str, Any]:
         "area": result.area,
         "hours": result.hours,
     }
-    for goal, reached in zip(GOALS, result.reached, strict=True):
+    for goal, reached in zip(GOALS, result.reached, strict=False):
         row[f"steps_to_{goal:.0%}"], row[f"hours_to_{goal:.0%}"] = reached or ("", "")
     return {**row, "places": "; ".join(result.places)}
 
@@ -117,7 +117,7 @@ def _arm_row(summary: ArmSummary) -> dict[str, Any]:
     row = {"arm": summary.arm, "runs": summary.runs, "hours": summary.hours}
     for measure, (mean, low, high) in (("final", summary.final), ("area", summary.area)):
         row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
-    for goal, (runs, steps, hours) in zip(GOALS, summary.reached, strict=True):
+    for goal, (runs, steps, hours) in zip(GOALS, summary.reached, strict=False):
         name = f"{goal:.0%}"
         row |= {f"reached_{name}": runs, f"steps_to_{name}": steps, f"hours_to_{name}": hours}
     return row
@@ -134,11 +134,11 @@ def _comparison_row(arm: str, first: str, measure: str, found: Comparison) -> di
 
 
 def _console_rows(summaries: Sequence[ArmSummary]) -> list[list[str]]:
-    rows = [["arm", "runs", "at the end", "mean over the run", "steps to 90 %"]]
+    to_a_goal = bool(summaries[0].reached)
+    rows = [["arm", "runs", "at the end", "mean over the run", *["steps to 90 %"] * to_a_goal]]
     for one in summaries:
-        rows.append(
-            [one.arm, f"{one.runs}", one.said("final"), one.said("area"), one.said_steps(1)]
-        )
+        steps = [one.said_steps(1)] if to_a_goal else []
+        rows.append([one.arm, f"{one.runs}", one.said("final"), one.said("area"), *steps])
     return rows
 
 

@@ -62,19 +62,25 @@ def _split(sentence: str) -> tuple[str, str]:
 
 
 def _arms(summaries: Sequence[ArmSummary]) -> Section:
+    goals = range(len(summaries[0].reached))
     headers = (
         *("arm", "runs done", "at the end", "mean over the run"),
-        *("steps to 50 %", "to 90 %", "to 99 %", "hours a run"),
+        *("steps to 50 %", "to 90 %", "to 99 %")[: len(goals)],
+        "minutes a run",
     )
     rows = [
         (
             *(one.arm, f"{one.runs}", one.said("final"), one.said("area")),
-            *(one.said_steps(goal) for goal in range(3)),
-            f"{one.hours:.2f}",
+            *(one.said_steps(goal) for goal in goals),
+            f"{60 * one.hours:.1f}",
         )
         for one in summaries
     ]
-    text = "Steps are the median over an arm's runs; in brackets, how many of them got there in an evaluation."
+    text = (
+        "Steps are the median over an arm's runs; in brackets, how many of them got there in an evaluation."
+        if goals
+        else ""
+    )
     return Section("Arms", text, Table(headers, rows))
 
 
@@ -167,9 +173,9 @@ def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
         if result is None:
             rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", "", "", "", ""))
             continue
-        values = (f"{result.final:.1%}", f"{result.area:.1%}", f"{result.hours:.2f}")
+        values = (f"{result.final:.1%}", f"{result.area:.1%}", f"{60 * result.hours:.1f}")
         rows.append((run.name, "done", *values, ", then ".join(result.places)))
-    headers = ("run", "state", "at the end", "mean over the run", "hours", "where")
+    headers = ("run", "state", "at the end", "mean over the run", "minutes", "where")
     return Section("Runs", table=Table(headers, rows))
 
 

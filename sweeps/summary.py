@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from reporting.statistics import mean_interval
-from sweeps.results import GOALS, Result
+from sweeps.results import Result
 
 Estimate = tuple[float, float, float]
 """Mean, and its 95 % interval over seeds (Student's t, within 0 and 1); the interval is nan with one seed."""
@@ -58,7 +58,7 @@ def summarize(arm: str, results: Sequence[Result]) -> ArmSummary:
         final=_estimate([result.final for result in results]),
         area=_estimate([result.area for result in results]),
         hours=float(np.mean([result.hours for result in results])),
-        reached=tuple(_reached(results, goal) for goal in range(len(GOALS))),
+        reached=tuple(_reached(results, goal) for goal in range(len(results[0].reached))),
     )
 
 
