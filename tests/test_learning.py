@@ -75,7 +75,7 @@ def slow(config: Config, name: str) -> object:
     "config",
     [
         pytest.param(small(), id="default"),
-        pytest.param(small(sampling="uniform"), id="uniform"),
+        slow(small(sampling="uniform"), "uniform"),
         slow(small(activation="relu", gating="gate_table"), "gate_table"),
         slow(small(context="embedding", embedding_size=8), "embedding"),
         slow(small(kind="mlp", activation="relu"), "mlp"),

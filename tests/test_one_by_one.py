@@ -185,7 +185,10 @@ def test_what_the_first_task_needed_is_held_and_segments_are_not(held_run: Path)
     assert tensors["optimizer.actor.steps"] == updates_due(STEPS, _recorded(held_run))
 
 
-@pytest.mark.parametrize("stop", [330, 280, 140])
+@pytest.mark.parametrize(
+    "stop",
+    [330, pytest.param(280, marks=pytest.mark.slow), pytest.param(140, marks=pytest.mark.slow)],
+)
 def test_a_run_that_was_stopped_is_the_same_bit_for_bit(
     held_run: Path, tmp_path: Path, stop: int
 ) -> None:
@@ -197,6 +200,7 @@ def test_a_run_that_was_stopped_is_the_same_bit_for_bit(
     assert _measures(out) == _measures(held_run)
 
 
+@pytest.mark.slow
 def test_rehearsal_and_fine_tuning_differ_from_the_second_phase_on(tmp_path: Path) -> None:
     """Until then there is nothing to rehearse."""
     runs = {name: tmp_path / name for name in ("tuned", "rehearsed")}
