@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -18,6 +21,7 @@ from sweeps.definition import read_sweep
 from sweeps.runs import runs_of
 from tests.stress.clusters import has_slurm
 from tests.stress.sweeps import ARMS, Backend, disturb_sweep, run_undisturbed
+from training.run_lock import is_locked, lock_run
 
 ENDLESS = ARMS.format(steps=10**6, seeds=[1])
 
@@ -136,3 +140,31 @@ def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> Non
     assert "GB of memory" in done.stdout
     assert "GB of disk" in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_who_asks_whether_a_run_is_held_never_keeps_it_from_starting(tmp_path: Path) -> None:
+    """The table of a sweep asks twice a second; here another process asks all the time."""
+    asked = multiprocessing.get_context("fork").Process(target=_ask_for_ever, args=(tmp_path,))
+    asked.start()
+    try:
+        for _ in range(300):
+            with lock_run(tmp_path):
+                pass
+        with lock_run(tmp_path):
+            assert in_another_process(is_locked, tmp_path)
+        asked.kill()
+        asked.join()
+        assert not in_another_process(is_locked, tmp_path)
+    finally:
+        asked.kill()
+
+
+def _ask_for_ever(folder: Path) -> None:
+    while True:
+        is_locked(folder)
+
+
+def in_another_process(function: Callable[[Path], bool], folder: Path) -> bool:
+    """A process does not see its own locks."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(function, folder).result()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from configs.errors import UsageError
+
+_TRIES, _PAUSE_S = 10, 0.05
 
 
 @contextmanager
@@ -26,18 +30,28 @@ def lock_run(folder: Path) -> Iterator[None]:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"{path}: a link or pipe; a run has files and folders only")
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+        if not _acquired(file):
             file.seek(0)
             holder = file.read(100) or "that can't be named"
             raise UsageError(
                 f"{folder}: in use by process {holder}; wait until it ends, or stop it"
-            ) from error
+            )
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
+
+
+def _acquired(file: IO[str]) -> bool:
+    """Try for half a second: who only asks (`is_locked`) has the lock for an instant."""
+    for attempt in range(_TRIES):
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except (BlockingIOError, PermissionError):
+            if attempt < _TRIES - 1:
+                time.sleep(_PAUSE_S)
+    return False
 
 
 def is_locked(folder: Path) -> bool:
