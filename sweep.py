@@ -90,17 +90,17 @@ def work(command: SweepCommand, file: Path, out: Path, runs: list[Run]) -> int:
     from training.stop_signals import StopRequested, StopSignals
 
     jobs, cores = jobs_and_cores(command, len(runs))
-    with StopSignals() as signals:
-        backend = make_backend(
-            command.backend,
-            jobs,
-            cores,
-            out=out,
-            gpus=command.gpus,
-            address=command.address,
-            hours=command.hours,
-            slurm=dict(option.split("=", 1) for option in command.slurm),
-        )
+    backend = make_backend(
+        command.backend,
+        jobs,
+        cores,
+        out=out,
+        gpus=command.gpus,
+        address=command.address,
+        hours=command.hours,
+        slurm=dict(option.split("=", 1) for option in command.slurm),
+    )
+    with StopSignals() as signals:  # after the backend, for Ray takes SIGTERM for itself
         keep(file, out)
         try:
             with SweepConsole(runs) as console:

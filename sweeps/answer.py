@@ -35,6 +35,9 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     if not results:
         return f"done: 0 of {len(runs)} runs. There is no answer yet."
     arms = [arm for arm in sweep.arms if any(result.run.arm == arm for result in results)]
+    first = next(iter(sweep.arms))
+    if first not in arms:
+        return f"done: {len(results)} of {len(runs)} runs, none of {first}, which the others are compared with."
     summaries = [summarize(arm, [one for one in results if one.run.arm == arm]) for arm in arms]
     compared = {measure: compare_arms(results, arms, measure) for measure in MEASURES}
     _write_csv(out / "runs.csv", [_run_row(result) for result in results])

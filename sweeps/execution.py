@@ -45,11 +45,11 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> i
         code = _run_command(run, cores, place, stopping)
         if code == 0 or stopping():
             return code
-        if run.state == "running":  # another process was quicker
+        if run.state in ("running", "done"):  # another process was quicker
             continue
         now = len(read_rows(run.folder / "metrics.csv"))
         fruitless = fruitless + 1 if now <= rows else 0
-        rows = now
+        rows = max(rows, now)
         if not _was_killed(code) or fruitless >= _TRIES_WITHOUT_PROGRESS:
             return code
     return 128 + signal.SIGTERM

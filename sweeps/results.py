@@ -76,7 +76,11 @@ def _result(run: Run) -> Result | None:
     rates = np.array([float(row[measure]) for row in rows])
     hours = np.array([float(row["time/elapsed_hours"]) for row in rows])
     if not rows:  # too short for an evaluation: the report is the only one
-        steps, rates, hours = np.array([run.total]), np.array([final]), np.array([max(spent)])
+        steps, rates, hours = (
+            np.array([run.total]),
+            np.array([final]),
+            np.array([max(spent, default=0.0)]),
+        )
     if run.command == "train_mt10.py" and in_phases:
         ends = run.total * (1 + np.arange(len(report["matrix"]))) / len(report["matrix"])
         keep = np.isin(steps, ends)
@@ -92,7 +96,7 @@ def _result(run: Run) -> Result | None:
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),
-        hours=max(spent),
+        hours=max(spent, default=0.0),
         places=_places(run),
     )
 

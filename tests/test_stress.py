@@ -94,8 +94,8 @@ def test_runs_with_harmed_workers_end_like_undisturbed_ones(tmp_path: Path) -> N
 
 
 def test_two_processes_do_not_share_a_run_folder(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    with training_process(tmp_path / "said", *ENDLESS, "--out", out) as first:
+    out, rare = tmp_path / "run", ("--recording.checkpoint-interval-env-steps", 10**6)
+    with training_process(tmp_path / "said", *ENDLESS, *rare, "--out", out) as first:
         wait_until(lambda: rows_written(out) >= 1)
         before = (out / "config.yaml").read_bytes()
         said = refused(train_mt10.main, "--resume", out, "--total-env-steps", 7)

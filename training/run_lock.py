@@ -13,7 +13,7 @@ from typing import IO
 
 from configs.errors import UsageError
 
-_TRIES, _PAUSE_S = 10, 0.05
+_TRIES, _PAUSE_S = 20, 0.01
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def _acquired(file: IO[str]) -> bool:
-    """Try for half a second: who only asks (`is_locked`) has the lock for an instant."""
+    """Try for a fifth of a second: who only asks (`is_locked`) has the lock for an instant."""
     for attempt in range(_TRIES):
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -75,7 +75,7 @@ class RayBackend:
 def _connect(ray: Any, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        ray.init(include_dashboard=False, **options)
+        ray.init(address="local", include_dashboard=False, **options)
         return
     host, _, port = address.rpartition(":")
     try:  # Ray itself would try for minutes
