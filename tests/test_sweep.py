@@ -147,7 +147,7 @@ def test_who_asks_whether_a_run_is_held_never_keeps_it_from_starting(tmp_path: P
     asked = multiprocessing.get_context("fork").Process(target=_ask_for_ever, args=(tmp_path,))
     asked.start()
     try:
-        for _ in range(300):
+        for _ in range(100):
             with lock_run(tmp_path):
                 pass
         with lock_run(tmp_path):
