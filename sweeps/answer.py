@@ -45,26 +45,30 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     _write_csv(
         out / "comparisons.csv",
         [
-            _comparison_row(arm, arms[0], measure, found)
+            _comparison_row(arm, first, measure, found)
             for measure, by_arm in compared.items()
             for arm, found in by_arm.items()
         ],
     )
-    said = [
-        sentence(arm, arms[0], MEASURES[measure], found)
+    said = [("done", f"{len(results)} of {len(runs)} runs.")] + [
+        (f"{arm} against {first}, {MEASURES[measure]}", verdict_of(arm, first, found))
         for measure, by_arm in compared.items()
         for arm, found in by_arm.items()
     ]
-    done = f"done: {len(results)} of {len(runs)} runs."
     title = f"{out.name}: {', '.join(arms)}"
     write_sections(
         title,
-        lambda: sections_of(sweep, runs, results, summaries, compared, [done, *said]),
+        lambda: sections_of(sweep, runs, results, summaries, compared, said),
         out / "report.html",
     )
     table = tabulate(_console_rows(summaries), headers="firstrow", tablefmt="github")
     return "\n".join(
-        [table, "", done, *said, f"page: {out}/report.html; runs.csv, arms.csv, comparisons.csv"]
+        [
+            table,
+            "",
+            *(": ".join(one) for one in said),
+            f"page: {out}/report.html; runs.csv, arms.csv, comparisons.csv",
+        ]
     )
 
 
@@ -84,15 +88,15 @@ def compare_arms(
     return compare(differences)
 
 
-def sentence(arm: str, first: str, measure: str, found: Comparison) -> str:
-    """What can be said of an arm, in one or two sentences."""
+def verdict_of(arm: str, first: str, found: Comparison) -> str:
+    """What can be said of an arm against the first one, in one or two sentences."""
     points = f"{100 * found.difference:+.1f} points"
     seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
     if found.interval is None or found.corrected is None:
-        return f"{arm} against {first}, {measure}: {points}, with {seeds}. Undecided: one seed decides nothing."
+        return f"{points}, with {seeds}. Undecided: one seed decides nothing."
     low, high = (100 * end for end in found.interval)
     wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
-    said = f"{arm} against {first}, {measure}: {points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
+    said = f"{points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
     if found.verdict in ("more", "less"):
         return said + f"Decided: {arm if found.verdict == 'more' else first} is better."
     if found.verdict == "equal":

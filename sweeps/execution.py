@@ -18,6 +18,8 @@ from pathlib import Path
 from sweeps.runs import Run, read_rows
 
 ROOT = Path(__file__).resolve().parent.parent
+BEGUN = "=== "
+"""Begins the line of a log that says when, where and how the run was begun or resumed."""
 _POLL_S = 0.2
 _TRIES_WITHOUT_PROGRESS = 3
 
@@ -91,10 +93,6 @@ def _run_command(run: Run, cores: int, place: str, stopping: Callable[[], bool])
                 process.terminate()
             code = process.wait()
         return code
-
-
-BEGUN = "=== "
-"""Begins the line of a log that says when, where and how the run was begun or resumed."""
 
 
 def _was_killed(code: int) -> bool:

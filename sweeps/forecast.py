@@ -19,7 +19,7 @@ from configs.permuted_mnist import PermutedConfig
 from configs.schema import Config
 from sweeps.definition import Sweep, config_of
 from sweeps.results import results_of
-from sweeps.runs import Run, progress_of
+from sweeps.runs import Run, progress_of, threads_and_workers
 
 if TYPE_CHECKING:
     from agent.plan import Plan
@@ -94,7 +94,7 @@ def _of_robots(config: Config, cores: int, known: float | None) -> Forecast:
     from agent.plan import resolve
     from training.forecast import checkpoint_bytes, memory_bytes
 
-    threads, workers = max(1, cores // 2), max(1, cores - cores // 2)
+    threads, workers = threads_and_workers(cores)
     machine = replace(config.machine, threads=threads, workers=workers, compile="never")
     plan = resolve(replace(config, machine=machine))
     hours = _robot_seconds(plan) / cores / 3600 if known is None else known

@@ -107,9 +107,6 @@ def _places(run: Run) -> tuple[str, ...]:
         lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
-    places = [line.split(" on ", 1)[1].split(": ", 1)[0] for line in lines if _is_begin(line)]
+    begun = [line for line in lines if line.startswith(BEGUN) and " on " in line]
+    places = [line.split(" on ", 1)[1].split(": ", 1)[0] for line in begun]
     return tuple([*places[:1], *(new for old, new in pairwise(places) if new != old)])
-
-
-def _is_begin(line: str) -> bool:
-    return line.startswith(BEGUN) and " on " in line

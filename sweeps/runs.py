@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,13 @@ from training.run_lock import is_locked
 
 State = Literal["new", "begun", "running", "done"]
 """No config.yaml yet; to be resumed; a process is at it; has its report.json."""
+
+
+COLUMNS = {
+    "train_mt10.py": ("env_steps", "eval/success_rate"),
+    "train_permuted_mnist.py": ("tasks_done", "eval/accuracy"),
+}
+"""Of metrics.csv, by command: how far the run is, and how well it does."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,18 @@ class Run:
     def arguments(self, cores: int) -> list[str]:
         """The command that begins it, or goes on with it: the ordinary one."""
         machine = ["--machine.threads", f"{cores}"]
-        if self.command == "train_mt10.py":  # half for the learner, as without flags
-            threads, workers = max(1, cores // 2), max(1, cores - cores // 2)
+        if self.command == "train_mt10.py":
+            threads, workers = threads_and_workers(cores)
             machine = ["--machine.threads", f"{threads}", "--machine.workers", f"{workers}"]
         if (self.folder / "config.yaml").is_file():
             return [self.command, "--resume", str(self.folder), *machine]
         begin = ["--config", self.config, "--seed", str(self.seed), "--out", str(self.folder)]
         return [self.command, *begin, *self.flags, *machine]
+
+
+def threads_and_workers(cores: int) -> tuple[int, int]:
+    """Of a run of train_mt10.py: half of its cores are the learner's, the others the simulators'."""
+    return max(1, cores // 2), max(1, cores - cores // 2)
 
 
 def runs_of(sweep: Sweep, out: Path) -> list[Run]:
@@ -96,12 +109,12 @@ def require_same_settings(sweep: Sweep, runs: list[Run]) -> None:
     What the machine is may differ.
     """
     known = SETTINGS[sweep.command]
+    of_arm = {arm: _settings(config_of(sweep, arm, "the sweep")) for arm in sweep.arms}
     for run in runs:
         path = run.folder / "config.yaml"
         if not path.is_file():
             continue
-        then = _settings(known.parse_recorded(read_yaml(path), str(path)))
-        now = _settings(config_of(sweep, run.arm, "the sweep"))
+        then, now = _settings(known.parse_recorded(read_yaml(path), str(path))), of_arm[run.arm]
         other = [key for key in now if now[key] != then[key]]
         if other:
             key = other[0]
@@ -128,21 +141,25 @@ class Progress:
 
 def progress_of(run: Run) -> Progress:
     """Where a run stands; one without a row of metrics stands at its beginning."""
-    rows = read_rows(run.folder / "metrics.csv")
+    path = run.folder / "metrics.csv"
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return Progress(0.0, None, 0.0)
+    return _progress(path, run.command, run.total, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1_000)
+def _progress(path: Path, command: str, total: int, mtime_ns: int, size: int) -> Progress:
+    """Of a file as it is at that time and of that size: the live table asks twice a second."""
+    rows = read_rows(path)
     if not rows:
         return Progress(0.0, None, 0.0)
-    counter, measure = COLUMNS[run.command]
+    counter, measure = COLUMNS[command]
     rates = [float(row[measure]) for row in rows if row.get(measure)]
     hours = [float(row["time/elapsed_hours"]) for row in rows if row.get("time/elapsed_hours")]
-    done = float(rows[-1].get(counter) or 0) / run.total
+    done = float(rows[-1].get(counter) or 0) / total
     return Progress(min(1.0, done), rates[-1] if rates else None, hours[-1] if hours else 0.0)
-
-
-COLUMNS = {
-    "train_mt10.py": ("env_steps", "eval/success_rate"),
-    "train_permuted_mnist.py": ("tasks_done", "eval/accuracy"),
-}
-"""Of metrics.csv, by command: how far the run is, and how well it does."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ def sections_of(
     results: Sequence[Result],
     summaries: Sequence[ArmSummary],
     compared: Mapping[str, Mapping[str, Comparison]],
-    said: Sequence[str],
+    said: Sequence[tuple[str, str]],
 ) -> list[Section]:
     """All sections, in their order.
 
@@ -39,9 +39,9 @@ def sections_of(
         results: of those that are done.
         summaries: of the arms that have any.
         compared: measure -> arm -> its comparison with the first.
-        said: the answer, sentence by sentence.
+        said: the answer: what is compared, and what is said of it.
     """
-    answer = Section("Answer", _HOW, Table(("compared", "answer"), [_split(one) for one in said]))
+    answer = Section("Answer", _HOW, Table(("compared", "answer"), said))
     found = [answer, _arms(summaries), Section("Curves", pictures=[_curves(sweep, results)])]
     if compared["area"]:
         found.append(Section("Differences", pictures=[_differences(compared["area"])]))
@@ -53,12 +53,6 @@ _HOW = (
     "ones hold together in 95 % of all studies (Bonferroni). An arm is called better where the difference from 0 is "
     "significant at 5 % after Holm's correction, equal where two one-sided tests put it within the margin."
 )
-
-
-def _split(sentence: str) -> tuple[str, str]:
-    """What is compared, and what is said of it."""
-    compared, _, said = sentence.partition(": ")
-    return compared, said
 
 
 def _arms(summaries: Sequence[ArmSummary]) -> Section:
@@ -93,9 +87,7 @@ def _curves(sweep: Sweep, results: Sequence[Result]) -> Picture:
     arms = list(dict.fromkeys(result.run.arm for result in results))
     for index, arm in enumerate(arms):
         own = [result for result in results if result.run.arm == arm]
-        steps = own[
-            0
-        ].steps  # the others' may be a few steps off: an evaluation waits for a chunk's end
+        steps = own[0].steps  # others' are a few steps off: an evaluation waits for a chunk's end
         rates = np.array([np.interp(steps, one.steps, one.rates) for one in own])  # [n, k]
         means = rates.mean(axis=0)
         style = _LINES[index % 4] if len(steps) > 1 else "o"
