@@ -118,8 +118,8 @@ def spread(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return (y - y.mean(dim=-1, keepdim=True)).square().mean(), y.detach()
 
 
+@pytest.mark.slow
 def test_a_small_function_is_compiled_once_and_gives_the_same(notes: Notes) -> None:
-    """The quick one; the objectives of the agent are below."""
     x, weight = torch.randn(2, 4, 6), torch.randn(6, 5, requires_grad=True)
     function = Compiled(spread, "auto")
     for one in x:

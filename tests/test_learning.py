@@ -85,5 +85,6 @@ def test_learns_what_each_task_wants(config: Config) -> None:
     assert learned_error(config, shuffle_tasks=False) < 0.1
 
 
+@pytest.mark.slow
 def test_cannot_learn_when_task_ids_are_shuffled() -> None:
     assert learned_error(small(), shuffle_tasks=True) > 0.3

@@ -113,6 +113,7 @@ def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
     assert differences(whole, parts) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
     """The script as a user starts it, with the signal that the terminal sends."""
     out = tmp_path / "run"
