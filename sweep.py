@@ -10,9 +10,10 @@ looked at, resumed and evaluated alone. A sweep keeps no other state.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +23,6 @@ from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
 
 if TYPE_CHECKING:
-    from sweeps.definition import Sweep
     from sweeps.runs import Run
 
 COPY = "sweep.yaml"
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file, out = places(command)
     # Imported only now, so that --help and a wrong flag are answered at once.
     from machine.console import configure_logging
+    from sweeps.answer import write_answer
     from sweeps.definition import read_sweep
     from sweeps.forecast import describe_sweep
     from sweeps.runs import require_same_settings, runs_of
@@ -77,53 +78,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command.dry_run:
         print(describe_sweep(sweep, runs, *jobs_and_cores(command, len(runs))))
         return 0
-    code = 0 if command.report else work(command, file, out, runs)
-    return code or answer(sweep, runs, out)
-
-
-def work(command: SweepCommand, file: Path, out: Path, runs: list[Run]) -> int:
-    """Work off the runs that are left; returns the exit code."""
-    from sweeps.backends import make_backend
-    from sweeps.console import SweepConsole
-    from sweeps.driver import work_off
-    from sweeps.execution import last_line
-    from training.stop_signals import StopRequested, StopSignals
-
-    jobs, cores = jobs_and_cores(command, len(runs))
-    backend = make_backend(
-        command.backend,
-        jobs,
-        cores,
-        out=out,
-        gpus=command.gpus,
-        address=command.address,
-        hours=command.hours,
-        slurm=dict(option.split("=", 1) for option in command.slurm),
-    )
-    with StopSignals() as signals:  # after the backend, for Ray takes SIGTERM for itself
-        keep(file, out)
-        try:
-            with SweepConsole(runs) as console:
-                failed = work_off(runs, backend, jobs, signals, console.show)
-        except StopRequested:
-            print(f"stopped; go on with: python sweep.py {out}")
-            return 128 + (signals.received or 0)
-    for run in runs:
-        if run.name in failed:
-            print(f"{run.name}: {last_line(run)} (log: {run.log})", file=sys.stderr)
+    if command.report:
+        print(write_answer(sweep, runs, out))
+        return 0
+    failed, signal = work(command, file, out, runs)
+    if signal is not None:
+        print(f"stopped; go on with: {to_go_on(command, out)}")
+        return 128 + signal
+    print(write_answer(sweep, runs, out))
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
     if failed:
         raise UsageError(
-            f"{len(failed)} of {len(runs)} runs failed; fix this, then: python sweep.py {out}"
+            f"{len(failed)} of {len(runs)} runs failed; fix this, then: {to_go_on(command, out)}"
         )
     return 0
 
 
-def answer(sweep: Sweep, runs: list[Run], out: Path) -> int:
-    """Compare the arms by the runs that are done, and write and print the answer."""
-    from sweeps.answer import write_answer
+def work(
+    command: SweepCommand, file: Path, out: Path, runs: list[Run]
+) -> tuple[dict[str, str], int | None]:
+    """Work off the runs that are left.
 
-    print(write_answer(sweep, runs, out))
-    return 0
+    Returns:
+        name -> why, of the runs that failed; the signal that has stopped the sweep, if one has.
+    """
+    from sweeps.backends import make_backend
+    from sweeps.console import SweepConsole
+    from sweeps.driver import work_off
+    from training.run_lock import lock_run
+    from training.stop_signals import StopRequested, StopSignals
+
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_run(out):  # a second driver would cancel this one's jobs
+        jobs, cores = jobs_and_cores(command, len(runs))
+        backend = make_backend(
+            command.backend,
+            jobs,
+            cores,
+            out=out,
+            gpus=command.gpus,
+            address=command.address,
+            hours=command.hours,
+            slurm=dict(option.split("=", 1) for option in command.slurm),
+        )
+        keep(file, out)
+        # After the backend, for Ray takes SIGTERM for itself.
+        with StopSignals("stopping; the runs save first") as signals:
+            try:
+                with SweepConsole(runs) as console:
+                    return work_off(runs, backend, jobs, signals, console.show), None
+            except StopRequested:
+                return {}, signals.received
+
+
+def to_go_on(command: SweepCommand, out: Path) -> str:
+    """The command that goes on with the sweep, where and as it was run."""
+    given = {"backend", "jobs", "cores", "gpus", "address", "hours"}
+    flags = [
+        f"--{field.name} {getattr(command, field.name)}"
+        for field in fields(command)
+        if field.name in given and getattr(command, field.name) != field.default
+    ]
+    slurm = ["--slurm", *command.slurm] if command.slurm else []
+    return " ".join(["python sweep.py", shlex.quote(str(out)), *flags, *map(shlex.quote, slurm)])
 
 
 def places(command: SweepCommand) -> tuple[Path, Path]:
@@ -144,7 +162,6 @@ def places(command: SweepCommand) -> tuple[Path, Path]:
 
 def keep(file: Path, out: Path) -> None:
     """Copy the sweep file into the sweep's folder, for --report and for going on."""
-    out.mkdir(parents=True, exist_ok=True)
     if file.resolve() != out / COPY:
         (out / COPY).write_bytes(file.read_bytes())
 
@@ -170,6 +187,8 @@ def check_flags(command: SweepCommand) -> None:
     for option in command.slurm:
         if not option.partition("=")[2] or command.backend != "slurm":
             raise UsageError(f"--slurm {option}: give KEY=VALUE, with --backend slurm")
+    if command.hours <= 0:
+        raise UsageError(f"--hours {command.hours:g}: give more than 0")
     if command.gpus < 0 or (command.gpus and command.backend == "local"):
         raise UsageError(f"--gpus {command.gpus}: 0 or more, with --backend ray or slurm")
     if command.address is not None and command.backend != "ray":

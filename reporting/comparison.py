@@ -36,8 +36,8 @@ class Comparison:
             differences at once in 95 % of all studies.
         p_different: of a t test against 0, times Holm's factor.
         p_equal: of two one-sided t tests against the margin (Schuirmann 1987), times Holm's factor.
-        verdict: `more` or `less` where p_different is below 0.05; `equal` where p_equal is below 0.025; else
-            `undecided`.
+        verdict: `more` or `less` where p_different is below 0.05; else `equal` where p_equal is below 0.025;
+            else `undecided`. A difference that is there and small may be both; it is called `more` or `less`.
         more_seeds: about so many more would bring the corrected interval off 0 or within the margin, if mean
             and spread stay; `None` where it is decided, or nothing can be said.
     """
@@ -54,7 +54,9 @@ class Comparison:
 
 
 def compare(
-    differences: Mapping[str, NDArray[np.float64]], margin: float = MARGIN
+    differences: Mapping[str, NDArray[np.float64]],
+    number: int | None = None,
+    margin: float = MARGIN,
 ) -> dict[str, Comparison]:
     """Compare several arms with one, by seed.
 
@@ -63,21 +65,28 @@ def compare(
 
     Args:
         differences: name of the comparison -> `[n]`, one for each seed that both arms have.
+        number: m, of comparisons planned; by default as many as there are. Those without data yet count:
+            else the first ones to be done would be corrected for too few.
         margin: differences within it count as equal.
     """
-    names = list(differences)
-    different = holm(np.array([_p_different(differences[name]) for name in names]))
-    equal = holm(np.array([_p_equal(differences[name], margin) for name in names]))
+    names, number = list(differences), number or len(differences)
+    different = holm(np.array([_p_different(differences[name]) for name in names]), number)
+    equal = holm(np.array([_p_equal(differences[name], margin) for name in names]), number)
     return {
-        name: _comparison(differences[name], float(p), float(q), len(names), margin)
+        name: _comparison(differences[name], float(p), float(q), number, margin)
         for name, p, q in zip(names, different, equal, strict=True)
     }
 
 
-def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P values `[m]` times m, m - 1, ... from the smallest on, never falling, at most 1 (Holm 1979)."""
+def holm(p_values: NDArray[np.float64], number: int | None = None) -> NDArray[np.float64]:
+    """P values times m, m - 1, ... from the smallest on, never falling, at most 1 (Holm 1979).
+
+    Args:
+        p_values: `[k]`.
+        number: m, at least k, which is the default; the others count as 1.
+    """
     order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
+    factors = (number or len(p_values)) - np.arange(len(p_values))
     adjusted = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
     found = np.empty_like(adjusted)
     found[order] = adjusted
@@ -121,6 +130,8 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
     """Until half the interval is shorter than the way from the mean to 0, or to the margin."""
     if len(values) < 2:
         return None
+    if np.ptp(values) == 0:
+        return max(1, math.ceil(math.log2(2 / (1 - confidence))) - len(values))
     mean = abs(float(values.mean()))
     spread, way = float(values.std(ddof=1)), max(mean, margin - mean)
     for seeds in range(max(LEAST_SEEDS, len(values)), _MOST_SEEDS):
@@ -131,20 +142,20 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
 
 
 def _p_different(values: NDArray[np.float64]) -> float:
-    """Of a two-sided t test of mean 0."""
+    """Of a two-sided t test of mean 0; of a sign test where there is no spread to take a t from."""
     if len(values) < 2:
         return 1.0
     if np.ptp(values) == 0:
-        return float(values[0] == 0)
+        return 1.0 if values[0] == 0 else min(1.0, 2 * 0.5 ** len(values))
     return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
 def _p_equal(values: NDArray[np.float64], margin: float) -> float:
-    """The larger one of two one-sided t tests: the mean is above -margin, and below margin."""
+    """The larger one of two one-sided t tests, or sign tests: the mean is above -margin, and below margin."""
     if len(values) < 2:
         return 1.0
     if np.ptp(values) == 0:
-        return float(abs(values[0]) >= margin)
+        return 1.0 if abs(values[0]) >= margin else 0.5 ** len(values)
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
     return float(max(above, below))

@@ -19,7 +19,7 @@ from sweeps.runs import Run
 from sweeps.sections import sections_of
 from sweeps.summary import ArmSummary, summarize
 
-MEASURES = {"area": "mean over the run", "final": "at the end"}
+MEASURES = {"area": "mean over the run", "final": "at the end (secondary)"}
 """Attribute of `Result` -> in words. The first is what a sweep is decided by."""
 
 
@@ -39,7 +39,8 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     if first not in arms:
         return f"done: {len(results)} of {len(runs)} runs, none of {first}, which the others are compared with."
     summaries = [summarize(arm, [one for one in results if one.run.arm == arm]) for arm in arms]
-    compared = {measure: compare_arms(results, arms, measure) for measure in MEASURES}
+    others = len(sweep.arms) - 1
+    compared = {measure: compare_arms(results, arms, measure, others) for measure in MEASURES}
     _write_csv(out / "runs.csv", [_run_row(result) for result in results])
     _write_csv(out / "arms.csv", [_arm_row(summary) for summary in summaries])
     _write_csv(
@@ -67,15 +68,15 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
             table,
             "",
             *(": ".join(one) for one in said),
-            f"page: {out}/report.html; runs.csv, arms.csv, comparisons.csv",
+            f"page: {out}/report.html; runs.csv, arms.csv{', comparisons.csv' if said[1:] else ''}",
         ]
     )
 
 
 def compare_arms(
-    results: Sequence[Result], arms: Sequence[str], measure: str
+    results: Sequence[Result], arms: Sequence[str], measure: str, number: int
 ) -> dict[str, Comparison]:
-    """Every other arm with the first, over the seeds that both have done."""
+    """Every other arm with the first, over the seeds that both have done; `number` are planned."""
     values = {
         arm: {one.run.seed: float(getattr(one, measure)) for one in results if one.run.arm == arm}
         for arm in arms
@@ -85,7 +86,7 @@ def compare_arms(
         seeds = sorted(values[arm].keys() & first.keys())
         if seeds:
             differences[arm] = np.array([values[arm][seed] - first[seed] for seed in seeds])
-    return compare(differences)
+    return compare(differences, number)
 
 
 def verdict_of(arm: str, first: str, found: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -41,11 +41,11 @@ class SweepConsole:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, failed: Mapping[str, int]) -> None:
+    def show(self, failed: Collection[str]) -> None:
         """Show where the sweep stands.
 
         Args:
-            failed: name -> exit code.
+            failed: names of runs.
         """
         if self._live is not None:
             self._live.update(live_table(self._runs, failed), refresh=True)
@@ -56,7 +56,7 @@ class SweepConsole:
             self._said = line
 
 
-def live_table(runs: Sequence[Run], failed: Mapping[str, int]) -> Table:
+def live_table(runs: Sequence[Run], failed: Collection[str]) -> Table:
     """A row for each run, as its folder has it now: arm, seed, how far, how well, how long still."""
     table = Table(box=None)
     for column in ("arm", "seed", "state", "progress", "", "success", "left"):
@@ -69,7 +69,7 @@ def live_table(runs: Sequence[Run], failed: Mapping[str, int]) -> Table:
         table.add_row(
             run.arm,
             f"{run.seed}",
-            f"failed ({failed[run.name]})" if run.name in failed else state,
+            "failed" if run.name in failed else state,
             ProgressBar(total=1.0, completed=fraction, width=20),
             f"{fraction:.0%}",
             "" if progress.success is None else f"{progress.success:.1%}",
@@ -78,7 +78,7 @@ def live_table(runs: Sequence[Run], failed: Mapping[str, int]) -> Table:
     return table
 
 
-def summary_line(runs: Sequence[Run], failed: Mapping[str, int]) -> str:
+def summary_line(runs: Sequence[Run], failed: Collection[str]) -> str:
     """Where the sweep stands, in one line."""
     states = [run.state for run in runs if run.name not in failed]
     counts = {state: states.count(state) for state in ("done", "running", "begun", "new")}

@@ -27,6 +27,9 @@ from configs.settings import Settings, flatten
 Command = Literal["train_mt10.py", "train_permuted_mnist.py"]
 ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+EVALUATED = "recording.evaluation_interval_tasks"
+"""The one setting of recording that the figures of a run depend on."""
+LENGTHS = ("total_env_steps", "data.num_tasks", EVALUATED)
 
 SETTINGS: dict[str, Settings[Any]] = {
     "train_mt10.py": MULTI_TASK,
@@ -80,11 +83,30 @@ def read_sweep(path: Path) -> Sweep:
         raise UsageError(f"{path}: {where:.80}: {problem['msg'].lower():.200}{hint}") from error
     if len(set(sweep.seeds)) < len(sweep.seeds):
         raise UsageError(f"{path}: seeds: one is given twice")
-    for arm in sweep.arms:
-        if "seed" in sweep.changes(arm):
-            raise UsageError(f"{path}: arms.{arm}: seed: the runs' seeds are those under 'seeds'")
-        config_of(sweep, arm, str(path))
+    evaluated = {arm: _evaluated(sweep, arm, path) for arm in sweep.arms}
+    first = next(iter(sweep.arms))
+    for arm, settings in evaluated.items():
+        for key, value in settings.items():
+            if value != evaluated[first][key]:
+                raise UsageError(
+                    f"{path}: arms.{arm}: {key}: {value!r} here, {evaluated[first][key]!r} in {first}; "
+                    "arms that are compared are measured alike"
+                )
     return sweep
+
+
+def _evaluated(sweep: Sweep, arm: str, path: Path) -> dict[str, Any]:
+    """Dotted name -> value, of the settings by which an arm is measured; checks all of its settings."""
+    where, changed = f"{path}: arms.{arm}", sweep.changes(arm)
+    if "seed" in changed:
+        raise UsageError(f"{where}: seed: the runs' seeds are those under 'seeds'")
+    for key in ("threads", "workers"):
+        if key in (changed.get("machine") or {}):
+            raise UsageError(
+                f"{where}: machine.{key}: sweep.py sets it; use its --cores and --jobs"
+            )
+    leaves = flatten(asdict(config_of(sweep, arm, str(path))))
+    return {key: value for key, value in leaves if key.startswith("evaluation.") or key in LENGTHS}
 
 
 def config_of(sweep: Sweep, arm: str, source: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sweeps.backends import Backend
 from sweeps.runs import Run
@@ -18,22 +18,22 @@ def work_off(
     backend: Backend,
     jobs: int,
     signals: StopSignals,
-    show: Callable[[dict[str, int]], None],
-) -> dict[str, int]:
-    """Bring every run to its end; returns name -> exit code of those that failed.
+    show: Callable[[Collection[str]], None],
+) -> dict[str, str]:
+    """Bring every run to its end; returns name -> why, of those that failed.
 
     Args:
         runs: of the sweep; those that are done are left alone.
         backend: is stopped at the end, however it comes.
         jobs: at most so many are submitted at a time.
         signals: ask to stop.
-        show: called about twice a second with what has failed so far.
+        show: called about twice a second with the names of those that have failed so far.
 
     Raises:
         StopRequested: a signal has come; the runs have saved.
     """
     waiting = deque(run for run in runs if run.state != "done")
-    failed: dict[str, int] = {}
+    failed: dict[str, str] = {}
     under_way = 0
     try:
         while waiting or under_way:
@@ -43,7 +43,7 @@ def work_off(
                 under_way += 1
             ended = backend.finished()
             under_way -= len(ended)
-            failed.update({name: code for name, code in ended.items() if code != 0})
+            failed.update({name: why for name, why in ended.items() if why is not None})
             show(failed)
             if not ended:
                 time.sleep(_POLL_S)

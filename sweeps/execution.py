@@ -7,7 +7,6 @@ folder and nothing of the sweep, so it doesn't matter who started a run first, o
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sweeps.runs import Run, read_rows
+from training.run_lock import stop_holder
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGUN = "=== "
@@ -24,8 +24,8 @@ _POLL_S = 0.2
 _TRIES_WITHOUT_PROGRESS = 3
 
 
-def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> int:
-    """Begin a run or go on with it until it is done; returns its exit code, 0 if it is done.
+def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> str | None:
+    """Begin a run or go on with it until it is done; returns why it is not, `None` if it is.
 
     A run that a signal has ended is resumed, as long as it gets on. One that another process is at is
     waited for: a driver that was killed leaves its runs behind, and they go on.
@@ -38,31 +38,42 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> i
     """
     rows, fruitless = -1, 0
     while not stopping():
-        state = run.state
-        if state == "done":
-            return 0
-        if state == "running":
-            time.sleep(_POLL_S)
-            continue
+        _wait_for_others(run, stopping)
+        if run.state == "done":
+            return None
+        if stopping():
+            break
         code = _run_command(run, cores, place, stopping)
-        if code == 0 or stopping():
-            return code
+        if code == 0:
+            return None
+        if stopping():
+            break
         if run.state in ("running", "done"):  # another process was quicker
             continue
         now = len(read_rows(run.folder / "metrics.csv"))
         fruitless = fruitless + 1 if now <= rows else 0
         rows = max(rows, now)
         if not _was_killed(code) or fruitless >= _TRIES_WITHOUT_PROGRESS:
-            return code
-    return 128 + signal.SIGTERM
+            return f"{_last_line(run)} (exit code {code}; log: {run.log})"
+    return "stopped"
 
 
-def last_line(run: Run) -> str:
-    """What a failed run said last: its error."""
+def _wait_for_others(run: Run, stopping: Callable[[], bool]) -> None:
+    """Wait while another process is at the run; where we have to stop, it has to, too."""
+    interrupted = True
     try:
-        lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
+        while run.state == "running" and not stopping():
+            time.sleep(_POLL_S)
+        interrupted = stopping()
+    finally:  # also where Ray interrupts us
+        if interrupted and stop_holder(run.folder):
+            while run.state == "running":
+                time.sleep(_POLL_S)
+
+
+def _last_line(run: Run) -> str:
+    """What a failed run said last: its error."""
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line for line in reversed(lines) if line.strip()), "")
 
 

@@ -63,6 +63,7 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
             )
         )
     at_once = sum(sorted(memory)[-jobs:])
+    longest = hours / max(1, min(jobs, len(left)))
     headers = ("arm", "runs left", "time of a run", "memory [GB]", "disk [GB]")
     commands = [f"python {' '.join(run.arguments(cores))}" for run in left]
     return "\n".join(
@@ -70,8 +71,8 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
             *commands,
             "",
             tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True),
-            f"{len(left)} of {len(runs)} runs are left, {jobs} at a time, {cores} core{'' if cores == 1 else 's'} "
-            f"each: about {_said(hours / max(1, min(jobs, len(left))))}, {at_once / 1e9:.1f} GB of memory, "
+            f"{len(left)} of {len(runs)} runs are left, of {cores} core{'' if cores == 1 else 's'} each: about "
+            f"{_said(hours)} one by one, {_said(longest)} with {jobs} at a time; {at_once / 1e9:.1f} GB of memory, "
             f"{disk / 1e9:.1f} GB of disk",
         ]
     )

@@ -66,9 +66,9 @@ def _result(run: Run) -> Result | None:
     report = read_json(run.folder / "report.json")
     if report is None:
         return None
-    in_phases = "matrix" in report  # then a row's mean is over the tasks evaluated in it alone
     counter, measure = COLUMNS[run.command]
-    final = float(report["acc"] if in_phases else report["mean_success_rate"])
+    robots = run.command == "train_mt10.py"
+    final = float(report["mean_success_rate" if robots else "acc"])
     written = read_rows(run.folder / "metrics.csv")
     spent = [float(row["time/elapsed_hours"]) for row in written if row["time/elapsed_hours"]]
     rows = [row for row in written if row.get(measure)]
@@ -81,18 +81,19 @@ def _result(run: Run) -> Result | None:
             np.array([final]),
             np.array([max(spent, default=0.0)]),
         )
-    if run.command == "train_mt10.py" and in_phases:
-        ends = run.total * (1 + np.arange(len(report["matrix"]))) / len(report["matrix"])
-        keep = np.isin(steps, ends)
-        steps, rates, hours = steps[keep], rates[keep], hours[keep]
-    goals = GOALS if run.command == "train_mt10.py" else ()
+    if run.phase is not None and "matrix" in report:
+        # Within a phase its own task alone is evaluated; all of them are at its end.
+        rates = np.mean(report["matrix"], axis=1)  # [phases]
+        ends = run.phase * np.arange(1.0, 1 + len(rates))
+        steps, hours = ends, hours[np.searchsorted(steps, ends)]
+    goals = GOALS if robots else ()
     first = [np.flatnonzero(rates >= goal) for goal in goals]
     return Result(
         run=run,
         steps=steps,
         rates=rates,
         final=final,
-        area=mean_of_curve(steps, rates, from_zero=run.command == "train_mt10.py"),
+        area=mean_of_curve(steps, rates, from_zero=robots),
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),

@@ -6,13 +6,14 @@ import csv
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 from configs.errors import UsageError
 from configs.plain_yaml import read_yaml
 from configs.settings import flatten
-from sweeps.definition import SETTINGS, Sweep, config_of, flags_of
+from sweeps.definition import EVALUATED, SETTINGS, Sweep, config_of, flags_of
 from training.run_lock import is_locked
 
 State = Literal["new", "begun", "running", "done"]
@@ -39,6 +40,7 @@ class Run:
         config: the preset, or a YAML file.
         flags: settings on top of it.
         total: environment steps, or tasks, in all.
+        phase: environment steps of a task, where robots' tasks are learned one after the other.
         cwd: folder that relative paths among the settings are meant from.
     """
 
@@ -50,6 +52,7 @@ class Run:
     config: str
     flags: tuple[str, ...]
     total: int
+    phase: int | None
     cwd: Path
 
     @property
@@ -85,7 +88,7 @@ def threads_and_workers(cores: int) -> tuple[int, int]:
 
 def runs_of(sweep: Sweep, out: Path) -> list[Run]:
     """Every arm with every seed, seed by seed, so that arms can be compared early."""
-    totals = {arm: _total(sweep, arm, out) for arm in sweep.arms}
+    lengths = {arm: _total_and_phase(sweep, arm, out) for arm in sweep.arms}
     return [
         Run(
             arm=arm,
@@ -95,7 +98,8 @@ def runs_of(sweep: Sweep, out: Path) -> list[Run]:
             command=sweep.command,
             config=sweep.config,
             flags=tuple(flags_of(sweep.changes(arm))),
-            total=totals[arm],
+            total=lengths[arm][0],
+            phase=lengths[arm][1],
             cwd=Path.cwd(),
         )
         for seed in sweep.seeds
@@ -106,9 +110,14 @@ def runs_of(sweep: Sweep, out: Path) -> list[Run]:
 def require_same_settings(sweep: Sweep, runs: list[Run]) -> None:
     """Raise `UsageError` if a run has been begun with other settings than its arm has now.
 
-    What the machine is may differ.
+    What the machine is may differ. Arms and seeds may be added to the file; a folder whose runs are all of
+    another sweep is refused.
     """
     known = SETTINGS[sweep.command]
+    folder, names = runs[0].folder.parent, {run.name for run in runs}
+    there = {path.parent.name for path in folder.glob("*/config.yaml")}
+    if there and not there & names:
+        raise UsageError(f"{folder}: has the runs of another sweep; give another --out")
     of_arm = {arm: _settings(config_of(sweep, arm, "the sweep")) for arm in sweep.arms}
     for run in runs:
         path = run.folder / "config.yaml"
@@ -163,12 +172,13 @@ def _progress(path: Path, command: str, total: int, mtime_ns: int, size: int) ->
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a CSV file that may be written to at this moment; none without the file."""
+    """The whole lines of a CSV file that may be written to at this moment; none without the file."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if None not in row.values()]
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
+    whole = text[: text.rfind("\n") + 1]
+    return list(csv.DictReader(StringIO(whole)))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -180,9 +190,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _total(sweep: Sweep, arm: str, out: Path) -> int:
+def _total_and_phase(sweep: Sweep, arm: str, out: Path) -> tuple[int, int | None]:
     config = config_of(sweep, arm, str(out))
-    return config.total_env_steps if sweep.command == "train_mt10.py" else config.data.num_tasks
+    if sweep.command != "train_mt10.py":
+        return config.data.num_tasks, None
+    in_phases = config.env.schedule == "one_by_one"
+    return config.total_env_steps, config.env.steps_per_task if in_phases else None
 
 
 def _settings(config: Any) -> dict[str, Any]:
@@ -191,5 +204,5 @@ def _settings(config: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in leaves
-        if key != "seed" and not key.startswith(("machine.", "recording."))
+        if key != "seed" and (key == EVALUATED or not key.startswith(("machine.", "recording.")))
     }

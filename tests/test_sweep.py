@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
+import resource
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from filelock import FileLock
 
 import sweep
 from sweeps.definition import read_sweep
-from sweeps.runs import runs_of
-from tests.stress.clusters import has_slurm
+from sweeps.execution import BEGUN, execute
+from sweeps.runs import Run, runs_of
+from tests.stress.clusters import HEAD, OTHER, has_slurm
 from tests.stress.sweeps import ARMS, Backend, disturb_sweep, run_undisturbed
 from training.run_lock import is_locked, lock_run
 
@@ -50,24 +52,39 @@ def test_a_sweep_that_is_killed_and_continued_ends_as_an_undisturbed_one(
     assert found.differences == []
     assert sum(found.kills.values()) >= 1
     assert sum(found.places.values()) >= 2
+    if backend == "ray":
+        assert found.places.keys() == {HEAD, OTHER}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(280)
 def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
+    """Those of a driver that was killed, too; meanwhile, no second driver works on the sweep."""
     file, out = tmp_path / "endless.yaml", tmp_path / "out"
     file.write_text(ENDLESS)
-    command = [sys.executable, "sweep.py", str(file), "--out", str(out), "--jobs", "2"]
+    flags = ["--jobs", "2", "--cores", "1"]
+    command = [sys.executable, "sweep.py", str(file), "--out", str(out), *flags]
+    runs = runs_of(read_sweep(file), out)
+    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(rows_written(run.folder) > 1 for run in runs))
+        second = in_process(sweep.main, file, "--out", out)
+        assert second.returncode == 2
+        assert f"{out}: in use by process {killed.pid}" in second.stderr
+    finally:
+        killed.kill()
+        killed.wait()
     driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        runs = runs_of(read_sweep(file), out)
+        assert driver.stdout is not None
+        assert driver.stdout.readline().startswith("2 runs: ")
         wait_until(lambda: all(rows_written(run.folder) > 3 for run in runs))
         driver.send_signal(signal.SIGINT)
         said, _ = driver.communicate(timeout=60)
     finally:
         driver.kill()
     assert driver.returncode == 128 + signal.SIGINT
-    assert f"stopped; go on with: python sweep.py {out}" in said
+    assert f"stopped; go on with: python sweep.py {out} --jobs 2 --cores 1" in said
     assert [run.state for run in runs] == ["begun", "begun"]
     assert all(list((run.folder / "checkpoints").glob("step_*")) for run in runs)
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(out) in str(one.info)]
@@ -88,11 +105,28 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert "/nowhere" in done.stderr
     assert f"1 of 2 runs failed; fix this, then: python sweep.py {out}" in done.stderr
     assert (out / "runs" / "digits-seed1" / "report.json").is_file()
-    answered = in_process(sweep.main, out, "--report")
-    assert answered.returncode == 0
-    assert "done: 1 of 2 runs." in answered.stdout
+    assert "done: 1 of 2 runs." in done.stdout  # the answer so far
     with (out / "runs.csv").open() as table:
         assert [row["arm"] for row in csv.DictReader(table)] == ["digits"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_run_that_is_killed_before_it_gets_anywhere_is_given_up(tmp_path: Path) -> None:
+    """A second of processor time is not enough to import torch: the system kills it, each time."""
+    file = tmp_path / "endless.yaml"
+    file.write_text(ENDLESS)
+    run = runs_of(read_sweep(file), tmp_path)[0]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        why = pool.submit(_execute_with_a_second, run).result()
+    assert "exit code -" in why
+    assert f"log: {run.log}" in why
+    assert run.log.read_text().count(BEGUN) == 4  # and three more without progress
+
+
+def _execute_with_a_second(run: Run) -> str | None:
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+    return execute(run, 1, "here", lambda: False)
 
 
 @pytest.mark.parametrize(("backend", "module"), [("ray", "ray"), ("slurm", "submitit")])
@@ -136,7 +170,8 @@ def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> Non
     done = in_process(sweep.main, file, "--out", tmp_path / "out", "--dry-run", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("python train_permuted_mnist.py --config digits") == 4
-    assert "4 of 4 runs are left, 2 at a time" in done.stdout
+    assert "4 of 4 runs are left, of 1 core each: about" in done.stdout
+    assert "with 2 at a time" in done.stdout
     assert "GB of memory" in done.stdout
     assert "GB of disk" in done.stdout
     assert not (tmp_path / "out").exists()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from configs import dump_config
 from configs.loading import load_config
@@ -68,7 +70,7 @@ def test_the_mean_of_a_curve_is_its_numeric_integral() -> None:
 
 def test_the_answer_in_words_csv_and_on_a_page(runs: list[Run], tmp_path: Path) -> None:
     said = write_answer(SWEEP, runs, tmp_path)
-    assert "b against a, at the end: +32.0 points (95 % +29.5 to +34.5;" in said
+    assert "b against a, at the end (secondary): +32.0 points (95 % +29.5 to +34.5;" in said
     assert "3 seeds). Decided: b is better." in said
     with (tmp_path / "comparisons.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -94,6 +96,60 @@ def test_seeds_that_one_arm_lacks_count_in_no_difference(runs: list[Run], tmp_pa
     said = write_answer(SWEEP, runs, tmp_path)
     assert "done: 5 of 6 runs." in said
     assert "2 seeds). Undecided" in said
+
+
+def test_the_planned_comparisons_count_before_their_arms_have_runs(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    """The intervals of b against a are as wide when the runs of c are still to come."""
+    three = replace(SWEEP, arms={**SWEEP.arms, "c": None})
+    write_answer(three, [*runs, *runs_of(three, tmp_path)[2::3]], tmp_path)
+    (_, row) = csv.DictReader((tmp_path / "comparisons.csv").open())
+    test = stats.ttest_1samp([0.31, 0.32, 0.33], 0.0)
+    low, high = test.confidence_interval(1 - 0.05 / 2)
+    assert float(row["corrected_high"]) - float(row["corrected_low"]) == pytest.approx(high - low)
+    assert float(row["p_different"]) == pytest.approx(2 * test.pvalue)
+
+
+def test_one_arm_has_an_answer_and_no_comparison(runs: list[Run], tmp_path: Path) -> None:
+    alone = replace(SWEEP, arms={"a": None})
+    said = write_answer(alone, runs[::2], tmp_path)
+    assert "done: 3 of 3 runs." in said
+    assert "comparisons.csv" not in said
+    assert not (tmp_path / "comparisons.csv").exists()
+    assert "a, n = 3" in (tmp_path / "report.html").read_text()
+
+
+def test_robots_one_after_the_other_are_measured_where_all_tasks_are(tmp_path: Path) -> None:
+    """Within a phase its own task alone is evaluated: such rows would flatter the curve."""
+    env = {"schedule": "one_by_one", "steps_per_task": 1000, "least_task_share": 1}
+    in_phases = Sweep(
+        arms={"a": None}, seeds=[1], config="smoke", settings={"env": env, "total_env_steps": 2000}
+    )
+    (run,) = runs_of(in_phases, tmp_path)
+    finish(run, [1.0, 0.5, 0.8, 0.6], final=0.7)
+    report = {"mean_success_rate": 0.7, "acc": 0.6, "matrix": [[1.0, 0.0], [0.4, 0.8]]}
+    (run.folder / "report.json").write_text(json.dumps(report))
+    (found,) = results_of([run])
+    assert found.steps.tolist() == [1000, 2000]
+    assert found.rates == pytest.approx([0.5, 0.6])
+    assert found.final == 0.7
+    # from (0, 0) over (1000, 0.5) to (2000, 0.6)
+    assert found.area == pytest.approx((0.25 + 0.55) / 2)
+    assert found.reached == ((1000.0, 2.0), None, None)
+
+
+def test_permuted_images_are_measured_by_accuracy_after_each_task(tmp_path: Path) -> None:
+    images = Sweep(arms={"a": None}, seeds=[1], command="train_permuted_mnist.py", config="digits")
+    (run,) = runs_of(images, tmp_path)
+    finish(run, [], final=0.0)
+    lines = ["tasks_done,eval/accuracy,time/elapsed_hours", "1,0.9,0.1", "1,,0.15", "2,0.7,0.2"]
+    (run.folder / "metrics.csv").write_text("\n".join(lines) + "\n3,0.8,0.")  # cut off
+    (run.folder / "report.json").write_text(json.dumps({"acc": 0.65, "matrix": []}))
+    (found,) = results_of([run])
+    assert (found.steps.tolist(), found.rates.tolist()) == ([1, 2], [0.9, 0.7])
+    assert found.area == pytest.approx(0.8)
+    assert (found.final, found.reached, found.hours) == (0.65, (), 0.2)
 
 
 def test_no_run_done(tmp_path: Path) -> None:

@@ -79,6 +79,23 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
         ("arms: {a: {agent: {actr_lr: 1}}}\nseeds: [1]", "arms.a: unknown key 'agent.actr_lr'"),
         ("arms: {a: {agent: {actor_lr: -1}}}\nseeds: [1]", "arms.a: agent.actor_lr"),
         ("arms: {a: {seed: 3}}\nseeds: [1]", "arms.a: seed: the runs' seeds are those under"),
+        (
+            "arms: {a: {machine: {threads: 1}}}\nseeds: [1]",
+            "arms.a: machine.threads: sweep.py sets it; use its --cores",
+        ),
+        (
+            "arms: {a: , b: {evaluation: {goals: 3}}}\nseeds: [1]",
+            "arms.b: evaluation.goals: 3 here, 5 in a; arms that are compared are measured alike",
+        ),
+        (
+            "arms: {a: , b: {total_env_steps: 3000}}\nseeds: [1]",
+            "arms.b: total_env_steps: 3000 here, 3000000 in a",
+        ),
+        (
+            "command: train_permuted_mnist.py\nconfig: digits\n"
+            "arms: {a: , b: {recording: {evaluation_interval_tasks: 2}}}\nseeds: [1]",
+            "arms.b: recording.evaluation_interval_tasks: 2 here, 1 in a",
+        ),
         ("arms: {a: }\nseeds: [1]\ncommand: rm", "command: input should be 'train_mt10.py'"),
         ("arms: [", "not valid YAML"),
         ("- 1", "the file: input should be a dictionary"),
@@ -102,6 +119,9 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
     other = read_sweep(written(tmp_path, GOOD.replace("3000", "4000")))
     with pytest.raises(UsageError, match="begun with total_env_steps 3000, arm dendrites has 4000"):
         require_same_settings(other, runs_of(other, tmp_path))
+    stranger = read_sweep(written(tmp_path, "arms: {other: }\nseeds: [1]"))
+    with pytest.raises(UsageError, match="has the runs of another sweep; give another --out"):
+        require_same_settings(stranger, runs_of(stranger, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +135,7 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
         (["FILE", "--out", "x", "--address", "1.2.3.4:1"], "--address: is that of a Ray cluster"),
         (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
         (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),
+        (["FILE", "--out", "x", "--hours", "0"], "--hours 0: give more than 0"),
     ],
 )
 def test_a_wrong_flag_gets_one_line(tmp_path: Path, flags: list[str], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,13 +56,43 @@ def _acquired(file: IO[str]) -> bool:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process holds the run folder at this moment."""
+    """Whether another process holds the run folder at this moment; needs no right to write there.
+
+    Raises:
+        UsageError: the lock file can't be read, or the file system has no locks.
+    """
     path = folder / ".lock"
     if not path.is_file():
         return False
     try:
-        with path.open("a", encoding="utf-8") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return True
+        file = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    except PermissionError as error:
+        raise UsageError(f"{path}: may not be read; fix its permissions") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: for reading is enough
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError as error:  # ENOLCK of some network disks
+            raise UsageError(f"{path}: {error.strerror}; use a disk that has file locks") from error
     return False
+
+
+def stop_holder(folder: Path) -> bool:
+    """Ask the process that holds the run folder to save and end.
+
+    Returns:
+        whether it was asked: it has to be on this machine.
+    """
+    if not is_locked(folder):
+        return False
+    process, _, host = (folder / ".lock").read_text(encoding="utf-8").partition(" on ")
+    if not process.isdecimal() or host != platform.node():
+        return False
+    try:
+        os.kill(int(process), signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):  # ended just now; another user's
+        return False
+    return True

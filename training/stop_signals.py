@@ -18,10 +18,18 @@ class StopRequested(Exception):
 
 
 class StopSignals:
-    """While active, remembers the first of `STOPPING` instead of dying from it."""
+    """While active, remembers the first of `STOPPING` instead of dying from it.
 
-    def __init__(self) -> None:
+    Args:
+        answer: printed at the first one.
+    """
+
+    def __init__(
+        self,
+        answer: str = "stopping after this step; Ctrl-C again stops at once, without saving",
+    ) -> None:
         self.received: int | None = None
+        self._answer = answer
 
     def __enter__(self) -> StopSignals:
         self._previous = {number: signal.signal(number, self._remember) for number in STOPPING}
@@ -43,4 +51,4 @@ class StopSignals:
             return
         self.received = number
         # Not by print, which a signal may have interrupted.
-        os.write(2, b"stopping after this step; Ctrl-C again stops at once, without saving\n")
+        os.write(2, f"{self._answer}\n".encode())

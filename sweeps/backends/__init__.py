@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 from sweeps.runs import Run
 
 BackendName = Literal["local", "ray", "slurm"]
+Outcomes = dict[str, str | None]
+"""Name of a run -> why it failed, in one line; `None` if it is done."""
 
 
 class Backend(Protocol):
@@ -17,8 +19,8 @@ class Backend(Protocol):
     def submit(self, run: Run) -> None:
         """Begin a run, or go on with it, as soon as there is room."""
 
-    def finished(self) -> dict[str, int]:
-        """Name -> exit code of the runs that have ended since the last call."""
+    def finished(self) -> Outcomes:
+        """How the runs have ended that have done so since the last call."""
 
     def stop(self) -> None:
         """Let the runs save and end, and wait for them."""

@@ -6,6 +6,7 @@ import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 
+from configs.errors import one_line
 from sweeps.execution import execute
 from sweeps.runs import Run
 
@@ -21,7 +22,7 @@ class LocalBackend:
     def __init__(self, jobs: int, cores: int) -> None:
         self._cores, self._stopping = cores, Event()
         self._pool = ThreadPoolExecutor(jobs)
-        self._futures: dict[str, Future[int]] = {}
+        self._futures: dict[str, Future[str | None]] = {}
 
     def submit(self, run: Run) -> None:
         """Begin a run, or go on with it."""
@@ -29,9 +30,9 @@ class LocalBackend:
             execute, run, self._cores, platform.node(), self._stopping.is_set
         )
 
-    def finished(self) -> dict[str, int]:
-        """Name -> exit code of the runs that have ended since the last call."""
-        ended = {name: future.result() for name, future in self._futures.items() if future.done()}
+    def finished(self) -> dict[str, str | None]:
+        """How the runs have ended that have done so since the last call."""
+        ended = {name: _outcome(future) for name, future in self._futures.items() if future.done()}
         for name in ended:
             del self._futures[name]
         return ended
@@ -40,3 +41,9 @@ class LocalBackend:
         """Let the runs save and end, and wait for them."""
         self._stopping.set()
         self._pool.shutdown(wait=True)
+
+
+def _outcome(future: Future[str | None]) -> str | None:
+    """An error of ours is one of this run: its log can't be written, say. The others go on."""
+    error = future.exception()
+    return future.result() if error is None else one_line(str(error))

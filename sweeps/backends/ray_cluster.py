@@ -12,13 +12,13 @@ import socket
 import time
 from typing import Any
 
-from configs.errors import UsageError
+from configs.errors import UsageError, one_line
 from sweeps.execution import execute
 from sweeps.runs import Run
 
 _ANSWER_S = 10.0
-_STOP_S = 60.0
-"""For the runs to save and end."""
+_STOP_S = 300.0
+"""For the runs to save and end. They do so in any case, but nobody waits for longer."""
 
 
 class RayBackend:
@@ -53,13 +53,21 @@ class RayBackend:
         """Begin a run, or go on with it, as soon as there is room."""
         self._names[self._task.remote(run, self._cores)] = run.name
 
-    def finished(self) -> dict[str, int]:
-        """Name -> exit code of the runs that have ended since the last call."""
+    def finished(self) -> dict[str, str | None]:
+        """How the runs have ended that have done so since the last call."""
         if not self._names:
             return {}
         pending = list(self._names)
         ended, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
-        return {self._names.pop(one): self._ray.get(one) for one in ended}
+        return {self._names.pop(one): self._outcome(one) for one in ended}
+
+    def _outcome(self, task: Any) -> str | None:
+        """An error of the task itself is one of this run: a node without the project, say."""
+        try:
+            outcome: str | None = self._ray.get(task)
+            return outcome
+        except self._ray.exceptions.RayError as error:
+            return one_line(str(error).strip().splitlines()[-1])
 
     def stop(self) -> None:
         """Let the runs save and end, and wait for them."""
@@ -99,8 +107,8 @@ def _require_room(ray: Any, needed: dict[str, int]) -> None:
     raise UsageError(f"--cores, --gpus: no node of the cluster has so many; its nodes have {has}")
 
 
-def _execute_on_node(run: Run, cores: int) -> int:
-    """The task: an exit code, as `execute` has it."""
+def _execute_on_node(run: Run, cores: int) -> str | None:
+    """The task: an outcome, as `execute` has it."""
     import ray
 
     context = ray.get_runtime_context()

@@ -13,12 +13,13 @@ import platform
 import shutil
 import signal
 import subprocess
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import UsageError
+from configs.errors import UsageError, one_line
 from sweeps.execution import execute
 from sweeps.runs import Run
 
@@ -71,16 +72,25 @@ class SlurmBackend:
             timeout_min=max(1, round(60 * hours)),
             slurm_additional_parameters=options,
         )
-        self._jobs: dict[str, Job[int]] = {}
+        self._jobs: dict[str, Job[str | None]] = {}
 
     def submit(self, run: Run) -> None:
-        """Begin a run, or go on with it, as soon as there is room."""
-        self._executor.update_parameters(name=f"{self._prefix}{run.name}")
-        self._jobs[run.name] = self._executor.submit(_Job(run, self._cores))
+        """Begin a run, or go on with it, as soon as there is room.
 
-    def finished(self) -> dict[str, int]:
-        """Name -> exit code of the runs that have ended since the last call."""
-        ended = {name: _exit_code(job) for name, job in self._jobs.items() if job.done()}
+        Raises:
+            UsageError: sbatch refuses the job.
+        """
+        from submitit.core.utils import FailedJobError
+
+        self._executor.update_parameters(name=f"{self._prefix}{run.name}")
+        try:
+            self._jobs[run.name] = self._executor.submit(_Job(run, self._cores))
+        except FailedJobError as error:
+            raise UsageError(f"sbatch refuses {run.name}: {_last_line(str(error))}") from error
+
+    def finished(self) -> dict[str, str | None]:
+        """How the runs have ended that have done so since the last call."""
+        ended = {name: _outcome(job) for name, job in self._jobs.items() if job.done()}
         for name in ended:
             del self._jobs[name]
         return ended
@@ -94,32 +104,48 @@ class SlurmBackend:
 class _Job:
     """What submitit pickles, and calls on the node."""
 
+    _under_way: tuple[Event, Future[str | None]] | None = None
+
     def __init__(self, run: Run, cores: int) -> None:
         self.run, self.cores = run, cores
 
-    def __call__(self) -> int:
-        stop = threading.Event()
+    def __call__(self) -> str | None:
+        stop = Event()
         # Slurm's own, when the job is cancelled; submitit would ignore it
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        return execute(self.run, self.cores, platform.node(), stop.is_set)
+        with ThreadPoolExecutor(1) as pool:  # in a thread, so that `checkpoint` can wait for it
+            outcome = pool.submit(execute, self.run, self.cores, platform.node(), stop.is_set)
+            self._under_way = stop, outcome
+            return outcome.result()
 
     def checkpoint(self) -> DelayedSubmission:
-        """Submitit asks, in a signal handler, what to go on with when the job is queued again.
+        """Let the run save; returns what to go on with when the job is queued again.
 
-        It then leaves the process, and so `execute`, which lets the run save first.
+        Submitit asks for it in a signal handler, then queues the job again, and then leaves the process:
+        once the job is queued, Slurm gives it half a minute.
         """
         from submitit.helpers import DelayedSubmission
 
+        if self._under_way is not None:
+            stop, outcome = self._under_way
+            stop.set()
+            wait([outcome])
         return DelayedSubmission(_Job(self.run, self.cores))
 
 
-def _exit_code(job: Any) -> int:
+def _outcome(job: Any) -> str | None:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
-        return int(job.result())
-    except (FailedJobError, UncompletedJobError):
-        return 1
+        outcome: str | None = job.result()
+        return outcome
+    except (FailedJobError, UncompletedJobError) as error:
+        return f"{_last_line(str(error))} (Slurm's job {job.job_id}; logs: {job.paths.folder})"
+
+
+def _last_line(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else "no reason given"
 
 
 def _cancel(prefix: str) -> None:
@@ -127,21 +153,24 @@ def _cancel(prefix: str) -> None:
     ends = time.monotonic() + _STOP_S
     while time.monotonic() < ends:
         lines = _squeue()
-        own = [job for job, name in lines if name.startswith(prefix)]
-        if not own:
-            return
-        subprocess.run(["scancel", *own], check=False, capture_output=True)
+        if lines is not None:
+            own = [job for job, name in lines if name.startswith(prefix)]
+            if not own:
+                return
+            subprocess.run(["scancel", *own], check=False, capture_output=True)
         time.sleep(1)
 
 
-def _squeue() -> list[tuple[str, str]]:
-    """Job -> name, of the jobs that are queued or running."""
+def _squeue() -> list[tuple[str, str]] | None:
+    """Job -> name, of the jobs that are queued or running; `None` while Slurm doesn't answer."""
     done = subprocess.run(
         ["squeue", "--me", "--noheader", "--format=%i %j"],
         check=False,
         capture_output=True,
         text=True,
     )
+    if done.returncode != 0:
+        return None
     pairs = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     return [(job, name) for job, name in pairs]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -64,37 +65,41 @@ def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, see
         folder: for everything.
         calm: of the undisturbed sweep, which is the one to repeat.
         backend: of the disturbed sweep.
-        kills: in all. Each is of the driver, which is started again, or of a run; with Ray also of a node,
-            which comes back, with Slurm also the warning that a job's time is over.
+        kills: in all. Each is of the driver, which is started again, of a run, or SIGTERM to the driver, which
+            lets the runs save; with Ray also of a node, which comes back, with Slurm also the warning that a
+            job's time is over. One that finds nothing to kill does not count.
         seed: of the moments.
     """
     file, harmed = calm / "sweep.yaml", folder / "harmed"
     found, rng = Found(), random.Random(seed)
     with ExitStack() as stack:
         flags, environment, ways = _backend(stack, folder, backend)
-        driver = _start(file, harmed, flags, environment, folder)
-        stack.callback(lambda: kill_tree(driver))
-        for _ in range(kills):
+        log = stack.enter_context((folder / "driver.log").open("a"))
+
+        def start() -> psutil.Popen:
+            command = [*_command(file, harmed), *flags]
+            return psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+        driver = _Driver(start)
+        stack.callback(driver.kill)
+        ways = {
+            "driver": driver.kill_and_begin_again,
+            "stop": driver.stop_and_begin_again,
+            "run": lambda: _kill_a_run(harmed, rng),
+            **ways,
+        }
+        while sum(found.kills.values()) < kills:
             time.sleep(rng.uniform(1, 12))
-            if driver.poll() is not None:
+            if driver.process.poll() is not None:
                 break  # done already
-            name = rng.choice(["driver", "run", *ways])
-            tell(f"kill: {name}")
-            found.kills[name] = found.kills.get(name, 0) + 1
-            if name == "driver":
-                driver.kill()
-                driver.wait()
-                driver = _start(file, harmed, flags, environment, folder)
-            elif name == "run":
-                _kill_a_run(harmed, rng)
-            else:
-                ways[name]()
-        try:
-            code = driver.wait(_LONGEST_S)
-        except subprocess.TimeoutExpired:
-            code = None
-        if code != 0:
-            found.failures.append(f"the sweep ended with {code}")
+            name = rng.choice(list(ways))
+            if ways[name]():
+                tell(f"kill: {name}")
+                found.kills[name] = found.kills.get(name, 0) + 1
+        code = driver.process.wait(_LONGEST_S)
+    for wrong in [*driver.wrong, code]:
+        if wrong != 0:
+            found.failures.append(f"the sweep ended with {wrong}")
             return found
     sweep = read_sweep(file)
     for one, other in zip(runs_of(sweep, calm), runs_of(sweep, harmed), strict=True):
@@ -108,8 +113,8 @@ def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, see
 
 def _backend(
     stack: ExitStack, folder: Path, backend: Backend
-) -> tuple[list[str], Mapping[str, str], dict[str, Callable[[], None]]]:
-    """Flags and environment of the driver, and what else can be killed."""
+) -> tuple[list[str], Mapping[str, str], dict[str, Callable[[], bool]]]:
+    """Flags and environment of the driver, and what else can be killed: each says whether it hit."""
     (folder / "cluster").mkdir()
     if backend == "local":
         return ["--jobs", "2"], os.environ, {}
@@ -129,16 +134,44 @@ def _command(file: Path, out: Path) -> list[str]:
     return [sys.executable, "sweep.py", str(file), "--out", str(out)]
 
 
-def _start(
-    file: Path, out: Path, flags: Sequence[str], environment: Mapping[str, str], folder: Path
-) -> psutil.Popen:
-    log = (folder / "driver.log").open("a")
-    return psutil.Popen(
-        [*_command(file, out), *flags], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
+class _Driver:
+    """The process of sweep.py, which is begun again after each harm.
+
+    Attributes:
+        process: the present one.
+        wrong: exit codes after SIGTERM that are neither of a sweep that is done nor of one that was stopped.
+    """
+
+    def __init__(self, start: Callable[[], psutil.Popen]) -> None:
+        self._start = start
+        self.process = start()
+        self.wrong: list[int] = []
+
+    def kill(self) -> None:
+        kill_tree(self.process)
+
+    def kill_and_begin_again(self) -> bool:
+        """SIGKILL, to the driver alone: its runs go on."""
+        self.process.kill()
+        self.process.wait()
+        self.process = self._start()
+        return True
+
+    def stop_and_begin_again(self) -> bool:
+        """SIGTERM, after which the runs save."""
+        self.process.terminate()
+        code = self.process.wait(_LONGEST_S)
+        if code not in (
+            0,
+            128 + signal.SIGTERM,
+            -signal.SIGTERM,
+        ):  # the last: at once, in its first second
+            self.wrong.append(code)
+        self.process = self._start()
+        return True
 
 
-def _kill_a_run(out: Path, rng: random.Random) -> None:
+def _kill_a_run(out: Path, rng: random.Random) -> bool:
     """SIGKILL the learner of a run, whoever started it; its simulators end by themselves."""
     found = [
         process
@@ -147,6 +180,7 @@ def _kill_a_run(out: Path, rng: random.Random) -> None:
     ]
     if found:
         rng.choice(found).kill()
+    return bool(found)
 
 
 def _is_run(command: Sequence[str], out: Path) -> bool:
@@ -155,22 +189,27 @@ def _is_run(command: Sequence[str], out: Path) -> bool:
     )
 
 
-def _kill_a_node(nodes: RayNodes) -> None:
+def _kill_a_node(nodes: RayNodes) -> bool:
     """SIGKILL everything on the second node, then begin it again."""
+    hit = False
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
         if "start" in command and OTHER in command:
             kill_tree(process)
+            hit = True
     nodes.begin()
+    return hit
 
 
-def _warn_a_job(environment: Mapping[str, str]) -> None:
+def _warn_a_job(environment: Mapping[str, str]) -> bool:
     """What Slurm sends some seconds before a job's time is over."""
     done = subprocess.run(
         ["squeue", "-h", "-t", "R", "-o", "%i"], env=environment, capture_output=True, text=True
     )
-    for job in done.stdout.split()[:1]:
+    jobs = done.stdout.split()[:1]
+    for job in jobs:
         subprocess.run(["scancel", "--signal=USR2", job], env=environment, check=False)
+    return bool(jobs)
 
 
 def _places(runs: Sequence[Run]) -> Iterator[str]:
