@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from agent.trunk import Trunk, winners_density
+from agent.activations import first_density, winners_density
+from agent.trunk import Trunk
 from configs.schema import NetworkConfig
 from dendrites import SparseLinear, skips_losers, winners_count
 
@@ -41,7 +42,7 @@ class _Network(nn.Module):
             hidden[-1],
             output_size,
             weight_density=config.weight_density if config.kind == "dendritic" else 1.0,
-            input_density=winners_density(config, len(hidden) - 1) or 1.0,
+            input_density=first_density(config, len(hidden) - 1),
             stack=stack,
             generator=generator,
         )
@@ -165,16 +166,14 @@ def describe_products(
 
     `outputs` are those of the actor's head and of a critic's; heads are always float32.
     """
+    if network.activation != "k_winners":
+        return "no k-winners: dense products"
     leaves_out = []
     for hidden, size in zip((network.actor_hidden, network.critic_hidden), outputs, strict=True):
         for index, units in enumerate(hidden):
-            density = winners_density(network, index)
-            if density is not None:
-                last = index == len(hidden) - 1
-                dtype = torch.float32 if last else precision
-                out = size if last else hidden[index + 1]
-                winners = winners_count(units, density)
-                leaves_out.append(skips_losers(units, winners, out, dtype, device))
-    if not leaves_out:
-        return "no k-winners: dense products"
+            last = index == len(hidden) - 1
+            dtype = torch.float32 if last else precision
+            out = size if last else hidden[index + 1]
+            winners = winners_count(units, winners_density(network, index) or 1.0)
+            leaves_out.append(skips_losers(units, winners, out, dtype, device))
     return f"k-winners: {sum(leaves_out)} of the {len(leaves_out)} maps after them leave the losers out"

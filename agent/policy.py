@@ -30,8 +30,9 @@ class Policy:
         self.actor = _float32_twin(actor)
 
     def tensors(self) -> list[Tensor]:
-        """All that learning changes: the scale of observations and the actor's parameters, float32."""
-        return [self.observations.mean, self.observations.spread, *self.actor.parameters()]
+        """All that learning changes, float32: the scale of observations, the actor, what its winners follow."""
+        seen = [one for name, one in self.actor.named_buffers() if ".activation." in name]
+        return [self.observations.mean, self.observations.spread, *self.actor.parameters(), *seen]
 
     def to(self, device: torch.device) -> Policy:
         """Itself, with its tensors moved to a device."""

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from agent.activations import following, set_progress, unchanged
 from agent.descent import Descent, descend
 from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
@@ -95,12 +96,15 @@ class SAC(nn.Module):
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
         actor, critic, temperature = self.descents.values()
-        critic_loss, q = self._critic_objective(batch, noise[0])
-        (of_critic,) = descend(critic_loss, critic)
-        self.critic.requires_grad_(False)  # constants to the actor: no gradient of their weights
-        policy_loss, alpha_loss, entropy = self._actor_objective(batch, noise[1])
-        of_actor, of_temperature = descend(policy_loss + alpha_loss, actor, temperature)
-        self.critic.requires_grad_(True)
+        with following(self):
+            critic_loss, q = self._critic_objective(batch, noise[0])
+            (of_critic,) = descend(critic_loss, critic)
+            self.critic.requires_grad_(
+                False
+            )  # constants to the actor: no gradient of their weights
+            policy_loss, alpha_loss, entropy = self._actor_objective(batch, noise[1])
+            of_actor, of_temperature = descend(policy_loss + alpha_loss, actor, temperature)
+            self.critic.requires_grad_(True)
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critic.parameters()),
@@ -123,10 +127,11 @@ class SAC(nn.Module):
 
     def warm_up(self, batch: Batch, noise: Tensor) -> None:
         """Compile what `update` needs for such a batch, if it is compiled; nothing is learned."""
-        self._critic_objective.prepare(batch, noise[0])
-        self.critic.requires_grad_(False)
-        self._actor_objective.prepare(batch, noise[1])
-        self.critic.requires_grad_(True)
+        with unchanged(self), following(self):
+            self._critic_objective.prepare(batch, noise[0])
+            self.critic.requires_grad_(False)
+            self._actor_objective.prepare(batch, noise[1])
+            self.critic.requires_grad_(True)
 
     def critic_objective(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The critics' loss, scalar, and their mean Q of each task's samples `[T]`."""
@@ -166,7 +171,8 @@ class SAC(nn.Module):
             descent.end_task(self._forgets_moments)
 
     def set_progress(self, fraction: float) -> None:
-        """Learning rates at a fraction of a phase: linear, from the first to the final ones."""
+        """Learning rates and winners at a fraction of a phase; the rates fall linearly to the final ones."""
+        set_progress(self, fraction)
         factor = 1 + fraction * (self.settings.final_lr_fraction - 1)
         self.descents["actor"].lr = factor * self.settings.actor_lr
         self.descents["critic"].lr = factor * self.settings.critic_lr

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
+from agent.activations import first_density, of_task, other_winners, winners_density
 from agent.task_major import per_sample
 from configs.schema import NetworkConfig
 from dendrites import DendriticLayer, SparseLinear
@@ -72,6 +73,9 @@ class Trunk(nn.Module):
                     gating=config.gating,
                     attention_temperature=config.attention_temperature,
                     winners=winners_density(config, index),
+                    activation=other_winners(
+                        config, index, units, num_tasks=num_tasks, stack=stack
+                    ),
                     layer_norm=config.layer_norm,
                     weight_density=config.weight_density if config.kind == "dendritic" else 1.0,
                     segment_density=config.segment_density,
@@ -84,7 +88,7 @@ class Trunk(nn.Module):
                     generator=generator,
                 )
             )
-            features, input_density = units, winners_density(config, index) or 1.0
+            features, input_density = units, first_density(config, index)
 
     def extra_repr(self) -> str:
         """How the task comes in, for `print`."""
@@ -125,7 +129,9 @@ class Trunk(nn.Module):
         """What every hidden layer says; arguments and shapes as in `forward`."""
         before = self._preactivations(x, task, context)
         layers = [cast(DendriticLayer, layer) for layer in self.layers]
-        return [layer.activation(one) for layer, one in zip(layers, before, strict=True)]
+        return [
+            of_task(layer.activation, task)(one) for layer, one in zip(layers, before, strict=True)
+        ]
 
     def into(
         self,
@@ -136,7 +142,8 @@ class Trunk(nn.Module):
     ) -> Tensor:
         """`head(self(x, task, context))`, the last activation and the head's product as one."""
         last = cast(DendriticLayer, self.layers[-1])
-        outputs: Tensor = head(self._preactivations(x, task, context)[-1], last.activation)
+        after = of_task(last.activation, task)
+        outputs: Tensor = head(self._preactivations(x, task, context)[-1], after)
         return outputs
 
     def _preactivations(
@@ -159,13 +166,5 @@ class Trunk(nn.Module):
             own_gate = None if gate is None else per_sample(gate, task, dim=-2)
             x = layer.preactivation(x, own_gate, after)
             found.append(x)
-            after = layer.activation
+            after = of_task(layer.activation, task)
         return found
-
-
-def winners_density(config: NetworkConfig, index: int) -> float | None:
-    """Fraction of active units in hidden layer `index`; `None` for ReLU."""
-    if config.activation == "relu":
-        return None
-    densities = config.winners_density
-    return densities[0] if len(densities) == 1 else densities[index]

@@ -104,6 +104,11 @@ def _one_by_one_inconsistencies(config: Config) -> Iterator[str]:
             f"env.least_task_share: {env.least_task_share:g} divides steps among tasks that are learned "
             "together, and env.schedule is one_by_one; use --env.least-task-share 1"
         )
+    if config.network.activation in ("annealed_k_winners", "boosted_k_winners", "soft_winners"):
+        yield (
+            f"network.activation: {config.network.activation} anneals over the whole of training, and "
+            "env.schedule: one_by_one begins it anew with each task; use --network.activation k_winners"
+        )
     if config.replay.sampling == "uniform":
         yield (
             "replay.sampling: uniform does not ask which task a transition is of, and env.schedule: "

@@ -28,6 +28,16 @@ Number = Annotated[float, Ge(-1e6), Le(1e6)]
 Rate = Annotated[float, Gt(0), Le(1e6)]
 Fraction = Annotated[float, Gt(0), Le(1)]
 
+Activation = Literal[
+    "relu",
+    "k_winners",
+    "annealed_k_winners",
+    "boosted_k_winners",
+    "soft_winners",
+    "threshold_winners",
+    "nucleus_winners",
+]
+
 Gating = Literal[
     "abs_max_signed",
     "max",
@@ -120,10 +130,21 @@ class NetworkConfig:
     equations)."""
     attention_temperature: Annotated[float, Gt(0), Le(100)] = 0.1
     """attention: how far it is from letting the strongest segment win."""
-    activation: Literal["relu", "k_winners"] = "k_winners"
-    """Hidden activation; k_winners keeps the largest units and has no ReLU."""
+    activation: Activation = "k_winners"
+    """Hidden activation; k_winners keeps the largest units and has no ReLU. The other kinds of winners are
+    in docs/architecture.md."""
     winners_density: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25,)
     """Fraction of units that k-winners keeps: one value for all hidden layers, or one for each."""
+    first_winners_density: Fraction = 0.9
+    """annealed_k_winners: the fraction at the start."""
+    winners_annealing: Fraction = 0.3
+    """annealed_k_winners, boosted_k_winners, soft_winners: the fraction of training after which the density
+    has fallen, the boost has faded, the choice is sharp."""
+    winners_boost: Annotated[float, Ge(0), Le(100)] = 1.0
+    """boosted_k_winners: how much the score of a unit that is never active gains at the start, in standard
+    deviations, times the density."""
+    winners_mass: Fraction = 0.628
+    """nucleus_winners: the share of the softmax that passes; 0.628 of a normal row is a quarter of its units."""
     layer_norm: bool = True
     """LayerNorm between the linear map and the gate of every hidden layer."""
     weight_density: Fraction = 1.0

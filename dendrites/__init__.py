@@ -17,6 +17,14 @@ from dendrites.active_product import leaves_out_silent, product_of_active
 from dendrites.layer import LAYER_GATINGS, DendriticLayer, LayerGating
 from dendrites.norm import StackedLayerNorm
 from dendrites.other_gates import FiLM, GatingMLP, gating_mlp_width
+from dendrites.other_winners import (
+    AnnealedKWinners,
+    BoostedKWinners,
+    NucleusWinners,
+    OtherWinners,
+    SoftWinners,
+    ThresholdWinners,
+)
 from dendrites.parameters import nonzero_parameters
 from dendrites.segments import GATINGS, DendriticSegments, Gating
 from dendrites.sparse_linear import SparseLinear, nonzeros_per_row
@@ -26,6 +34,8 @@ from dendrites.winners_product import product_of_winners, skips_losers
 __all__ = [
     "GATINGS",
     "LAYER_GATINGS",
+    "AnnealedKWinners",
+    "BoostedKWinners",
     "DendriticLayer",
     "DendriticSegments",
     "FiLM",
@@ -33,8 +43,12 @@ __all__ = [
     "GatingMLP",
     "KWinners",
     "LayerGating",
+    "NucleusWinners",
+    "OtherWinners",
+    "SoftWinners",
     "SparseLinear",
     "StackedLayerNorm",
+    "ThresholdWinners",
     "gating_mlp_width",
     "k_winners",
     "leaves_out_silent",

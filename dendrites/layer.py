@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,12 +11,14 @@ from torch import Generator, Tensor, nn
 from dendrites.checks import require_fraction
 from dendrites.norm import StackedLayerNorm
 from dendrites.other_gates import FiLM, GatingMLP
+from dendrites.other_winners import OtherWinners
 from dendrites.segments import GATINGS, DendriticSegments, Gating
 from dendrites.sparse_linear import SparseLinear
 from dendrites.winners import KWinners, ReLU
 
 LayerGating = Gating | Literal["film", "gating_mlp"]
 LAYER_GATINGS: tuple[LayerGating, ...] = (*GATINGS, "film", "gating_mlp")
+Activation = KWinners | ReLU | OtherWinners
 
 
 class DendriticLayer(nn.Module):
@@ -35,6 +38,8 @@ class DendriticLayer(nn.Module):
         gating: of `DendriticSegments`; or what stands in its place, `film` or `gating_mlp`
             (dendrites/other_gates.py).
         winners: fraction of the units that win (`KWinners`); `None` for ReLU.
+        activation: in place of both, another choice of winners, of this density
+            (dendrites/other_winners.py).
         layer_norm: whether the pre-activations are normalised.
         weight_density, input_density: see `SparseLinear`.
         stack: `None`, or E independent layers that compute as one, with a leading dimension.
@@ -59,6 +64,7 @@ class DendriticLayer(nn.Module):
         num_segments: int = 10,
         gating: LayerGating = "abs_max_signed",
         winners: float | None = 0.05,
+        activation: OtherWinners | None = None,
         layer_norm: bool = False,
         weight_density: float = 1.0,
         segment_density: float = 1.0,
@@ -106,7 +112,11 @@ class DendriticLayer(nn.Module):
                 stack=stack,
                 generator=generator,
             )
-        self.activation = ReLU() if winners is None else KWinners(units, winners)
+        if activation is not None:
+            winners = activation.density
+        self.activation: Activation = activation or (
+            ReLU() if winners is None else KWinners(units, winners)
+        )
         self.density = 1.0 if winners is None else winners
 
     @property
@@ -139,10 +149,11 @@ class DendriticLayer(nn.Module):
 
         `x [..., in]` and a gate as `preactivation` takes them -> `[..., units]`.
         """
-        return self.activation(self.preactivation(x, gate))
+        active: Tensor = self.activation(self.preactivation(x, gate))
+        return active
 
     def preactivation(
-        self, x: Tensor, gate: Tensor | None, after: KWinners | ReLU | None = None
+        self, x: Tensor, gate: Tensor | None, after: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
         """What the activation is given: linear, norm, a gate that is known.
 

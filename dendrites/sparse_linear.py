@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from dendrites.active_product import leaves_out_silent, product_of_active
 from dendrites.checks import require_fraction, require_positive
-from dendrites.winners import KWinners, ReLU
+from dendrites.winners import KWinners
 from dendrites.winners_product import product_of_winners, skips_losers
 
 
@@ -113,7 +114,10 @@ class SparseLinear(nn.Module):
             self.weight.data *= self.mask
 
     def forward(
-        self, x: Tensor, after: KWinners | ReLU | None = None, one_context: bool = False
+        self,
+        x: Tensor,
+        after: Callable[[Tensor], Tensor] | None = None,
+        one_context: bool = False,
     ) -> Tensor:
         """`[..., in] -> [..., out]`; with a stack `[E, ..., in] -> [E, ..., out]`.
 

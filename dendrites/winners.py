@@ -93,12 +93,21 @@ def winners_by_c(rows: Tensor, k: int, kernels: ctypes.CDLL) -> Tensor:
 
 def winners_by_partition(rows: Tensor, k: int) -> Tensor:
     """Numpy's partition; `rows [n, units]` is on the CPU and of a dtype that numpy has."""
-    return _at_least(rows, torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None]))
+    return _at_least(rows, _lowest_by_partition(rows, k))
 
 
 def winners_by_topk(rows: Tensor, k: int) -> Tensor:
     """`torch.topk`; any `rows [n, units]`."""
-    return _at_least(rows, rows.topk(k, dim=-1).values[:, -1:])
+    return _at_least(rows, _lowest_by_topk(rows, k))
+
+
+def _lowest_by_partition(rows: Tensor, k: int) -> Tensor:
+    """The k-th largest of each row, `[n, units] -> [n, 1]`."""
+    return torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
+
+
+def _lowest_by_topk(rows: Tensor, k: int) -> Tensor:
+    return rows.topk(k, dim=-1).values[:, -1:]
 
 
 def _at_least(rows: Tensor, threshold: Tensor) -> Tensor:
@@ -130,7 +139,7 @@ def _winners(x: Tensor, k: int) -> Tensor:
 
 
 @torch.library.custom_op("dendrites::gradient_of_active", mutates_args=())
-def _gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
+def gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     """The gradient of active units, recognised by their output, which the next layer keeps anyway."""
     kernels = _kernels_for(grad)
     if kernels is None:
@@ -142,12 +151,25 @@ def _gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     return masked
 
 
+@torch.library.custom_op("dendrites::keep_largest", mutates_args=())
+def keep_largest(y: Tensor, score: Tensor, count: Tensor) -> Tensor:
+    """`y [..., units]` where `score [..., units]` is among the `count []` largest of its row, else 0."""
+    k = int(count)
+    if k >= y.shape[-1]:
+        return y.clone()
+    rows = score.contiguous().view(-1, y.shape[-1])
+    numpys = rows.device.type == "cpu" and rows.dtype != torch.bfloat16
+    lowest = _lowest_by_partition(rows, k) if numpys else _lowest_by_topk(rows, k)  # [n, 1]
+    return torch.where(score < lowest.view(*score.shape[:-1], 1), 0.0, y)
+
+
 def _like_first(first: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(first, memory_format=torch.contiguous_format)
 
 
 _winners.register_fake(_like_first)
-_gradient_of_active.register_fake(_like_first)
+keep_largest.register_fake(_like_first)
+gradient_of_active.register_fake(_like_first)
 
 
 class _KWinners(torch.autograd.Function):
@@ -162,7 +184,7 @@ class _KWinners(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _gradient_of_active(grad, ctx.saved_tensors[0]), None
+        return gradient_of_active(grad, ctx.saved_tensors[0]), None
 
 
 class _ReLU(torch.autograd.Function):
@@ -176,5 +198,5 @@ class _ReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        masked: Tensor = _gradient_of_active(grad, ctx.saved_tensors[0])
+        masked: Tensor = gradient_of_active(grad, ctx.saved_tensors[0])
         return masked

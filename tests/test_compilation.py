@@ -19,13 +19,14 @@ from training.metrics.networks import network_statistics
 
 TASKS, PER_TASK, OBS, ACTION = 2, 12, 6, 4
 KINDS = ("k_winners", "relu", "mlp")
+OTHER_WINNERS = ("annealed_k_winners", "boosted_k_winners", "threshold_winners")
 
 
 def small(kind: str = "k_winners", sampling: str = "balanced", **settings: str) -> Config:
     base = load_config("mt10")
     network = {
         "kind": "mlp" if kind == "mlp" else "dendritic",
-        "activation": "k_winners" if kind == "k_winners" else "relu",
+        "activation": "relu" if kind == "mlp" else kind,
         "actor_hidden": (32, 32),
         "critic_hidden": (32, 32),
     }
@@ -227,6 +228,28 @@ def test_each_objective_is_compiled_once() -> None:
         agent.policy.act(batch.obs.numpy(), noise[0])
         network_statistics(agent, batch)  # adds hooks to the layers, and takes them away
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHER_WINNERS)
+def test_other_winners_follow_training_without_being_compiled_anew(kind: str) -> None:
+    """Losses and what the winners remember, after updates at several stages of training."""
+    agents = [make_agent(small(kind, compile=mode)) for mode in ("auto", "never")]
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for agent in agents:
+        generator = torch.Generator().manual_seed(1)
+        for stage in (0.0, 0.1, 0.2, 0.5):
+            agent.set_progress(stage)
+            agent.update(*make_batch(small(kind), generator))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2
+    fast, plain = (agent.state_dict() for agent in agents)
+    seen = [name for name in fast if ".activation." in name]
+    assert seen
+    for name in seen:
+        torch.testing.assert_close(fast[name], plain[name], rtol=1e-4, atol=2e-3)
+    for name in fast:
+        agree = (fast[name] - plain[name]).abs() < 1e-4
+        assert agree.float().mean() > 0.98, name
 
 
 @pytest.mark.slow

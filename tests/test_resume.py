@@ -102,6 +102,17 @@ def test_a_moved_run_goes_on_as_another_machine_would_have_it(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("activation", ["boosted_k_winners", "threshold_winners"])
+def test_what_winners_remember_is_resumed(activation: str, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = ("--network.activation", activation)
+    train(whole, *settings, "--total-env-steps", 500)
+    train(parts, *settings, "--total-env-steps", 340)
+    resume(parts, "--total-env-steps", 500)
+    assert differences(whole, parts) == []
+
+
+@pytest.mark.slow
 def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     settings = ("--machine.compile", "auto", "--machine.precision", "bfloat16")
