@@ -2,6 +2,7 @@
 
 python -m benchmarks update         # gradient steps: naive, MLP, dendrites, k-winners
 python -m benchmarks envs           # simulators: in process, AsyncVectorEnv, ours
+python -m benchmarks workers        # simulators: processes here, against actors of Ray's by latency
 python -m benchmarks loop           # the whole training loop
 python -m benchmarks peers          # gradient steps: ours against Stable-Baselines3's SAC
 python -m benchmarks permuted       # gradient steps of train_permuted_mnist.py: silent units left out, or not
@@ -31,13 +32,14 @@ class BenchmarkCommand:
     """Run a benchmark: all that is compared takes turns in one run. Leave the machine alone."""
 
     what: Annotated[
-        Literal["update", "envs", "loop", "peers", "permuted", "gpu"], tyro.conf.Positional
+        Literal["update", "envs", "workers", "loop", "peers", "permuted", "gpu"],
+        tyro.conf.Positional,
     ]
-    """Gradient steps, simulators, the whole training loop, Stable-Baselines3, permuted images, or a GPU."""
+    """Gradient steps, simulators, simulators elsewhere, the whole training loop, Stable-Baselines3, permuted images, or a GPU."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fewer repeats and variants: under five minutes on two cores."""
     precision: Literal["auto", "float32"] = "auto"
-    """Of the fast update, everywhere but in envs: auto is what the machine would train with."""
+    """Of the fast update, everywhere but in envs and workers: auto is what the machine would train with."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write the results, with ratios and a description of the machine, to this file."""
 
@@ -55,7 +57,7 @@ def main() -> int:
 
 def _check(command: BenchmarkCommand) -> None:
     """Raise a `UsageError` now rather than after minutes of measuring."""
-    if command.what == "envs" and command.precision != "auto":
+    if command.what in ("envs", "workers") and command.precision != "auto":
         raise UsageError(f"--precision {command.precision}: simulators have none; leave it out")
     if command.json is not None and not command.json.resolve().parent.is_dir():
         raise UsageError(f"--json {command.json}: there is no folder {command.json.parent}")
@@ -73,6 +75,10 @@ def _run(command: BenchmarkCommand) -> Result:
         from benchmarks.envs import benchmark_envs
 
         return benchmark_envs(command.quick)
+    if command.what == "workers":
+        from benchmarks.workers import benchmark_workers
+
+        return benchmark_workers(command.quick)
     if command.what == "peers":
         from benchmarks.peers import benchmark_peers
 

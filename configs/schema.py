@@ -305,6 +305,10 @@ class MachineConfig:
     """Simulator processes while training; auto is the CPU cores that the learner leaves (all, in evaluations)."""
     start_method: Literal["spawn", "fork"] = "spawn"
     """How simulator processes are started."""
+    workers_backend: Literal["processes", "ray"] = "processes"
+    """Simulators in processes on this machine, or in actors of a Ray cluster, of which each takes a core."""
+    ray_address: str = "local"
+    """ray: HOST:PORT of the cluster; local begins one on this machine for the run."""
     step_timeout_s: Annotated[float, Gt(0), Le(86_400)] = 60.0
     """A simulator process that does not answer for this long [s] is replaced."""
     worker_restarts: Count = 20

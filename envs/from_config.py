@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy.random import SeedSequence
 
-from configs.schema import Config
+from configs.schema import Config, MachineConfig
 from envs.goals import GoalLists
 from envs.players import Player
 from envs.vector import MetaWorldVectorEnv
@@ -28,7 +30,7 @@ def training_envs(
         player=player,
         longest_chunk=config.training.chunk_vector_steps,
         workers=workers,
-        start_method=machine.start_method,
+        **_where(machine),
         stagger=env.stagger_episodes,
         step_timeout_s=machine.step_timeout_s,
         max_worker_restarts=machine.worker_restarts,
@@ -48,8 +50,16 @@ def evaluation_envs(
         player=player,
         longest_chunk=EVALUATION_CHUNK,
         workers=workers,
-        start_method=machine.start_method,
+        **_where(machine),
         autoreset=False,
         step_timeout_s=machine.step_timeout_s,
         max_worker_restarts=machine.worker_restarts,
     )
+
+
+def _where(machine: MachineConfig) -> dict[str, Any]:
+    """How the workers are started."""
+    if machine.workers_backend == "processes":
+        return {"start_method": machine.start_method}
+    local = machine.ray_address == "local"
+    return {"start_method": "ray", "ray_address": None if local else machine.ray_address}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,8 @@ from envs.step import Step
 from envs.workers.commands import PLAY, RESET, RESTORE, Command
 from envs.workers.pool import WorkerPool
 from envs.workers.share import EnvSpec
-from envs.workers.shared_arrays import RUNNING, SharedArrays
+from envs.workers.shared_arrays import RUNNING
+from envs.workers.start import StartMethod, make_workers
 from machine.cores import usable_cores
 
 _log = logging.getLogger(__name__)
@@ -44,8 +44,9 @@ class MetaWorldVectorEnv:
         seed: gives every copy its own goal generator; `None` where `reset` is always given goals.
         player: acts in the workers; `None` where all actions are given.
         longest_chunk: K, the most vector steps that are played at once.
-        workers: processes, or `auto` for one per CPU core; never more than environments.
-        start_method: of the processes: spawn or fork.
+        workers: how many, or `auto` for one per CPU core; never more than environments.
+        start_method: spawn or fork: processes on this machine; ray: actors of Ray's.
+        ray_address: ray: of the cluster, HOST:PORT; `None` begins one on this machine.
         autoreset: reset an environment in the step that ends its episode.
         stagger: give the first episode of copy n the length `horizon * (n + 1) / N`.
         step_timeout_s: longest wait for a worker's answer [s].
@@ -53,6 +54,7 @@ class MetaWorldVectorEnv:
 
     Raises:
         WorkerError: from any method, once more workers have failed than that.
+        UsageError: Ray isn't installed, its cluster doesn't answer or is too small.
         ValueError: autoreset needs a seed, to draw the goals.
     """
 
@@ -68,7 +70,8 @@ class MetaWorldVectorEnv:
         player: Player | None = None,
         longest_chunk: int = 1,
         workers: int | Literal["auto"] = "auto",
-        start_method: str = "spawn",
+        start_method: StartMethod = "spawn",
+        ray_address: str | None = None,
         autoreset: bool = True,
         stagger: bool = False,
         step_timeout_s: float = 60.0,
@@ -85,24 +88,27 @@ class MetaWorldVectorEnv:
         self._goals = GoalDraws(self._seeds, num_goals)
         self._logged: set[tuple[str, int]] = set()  # task and fault: each is logged once
 
-        context = multiprocessing.get_context(start_method)
         sizes = {"K": longest_chunk, "E": self.num_envs, "horizon": horizon, "D": 0, "S": 0, "P": 0}
         if player is not None:
             sizes |= {"D": player.draws_size, "S": player.memory_size, "P": player.weights().size}
-        shared = SharedArrays(context, sizes)
-        self._arrays = shared.views()
         count = min(usable_cores() if workers == "auto" else workers, self.num_envs)
+        starter, self._arrays = make_workers(
+            start_method,
+            sizes,
+            number=count,
+            autoreset=autoreset,
+            player=None if player is None else player.for_workers(),
+            ray_address=ray_address,
+        )
         specs = [
             EnvSpec(row=row, task=tasks[row // copies], goals=goal_lists[tasks[row // copies]])
             for row in range(self.num_envs)
         ]
         self._pool = WorkerPool(
-            context,
-            shared,
+            starter,
             self._arrays,
             [specs[index::count] for index in range(count)],
             autoreset=autoreset,
-            player=None if player is None else player.for_workers(),
             timeout_s=step_timeout_s,
             max_restarts=max_worker_restarts,
             describe=self.describe,

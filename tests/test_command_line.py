@@ -118,6 +118,8 @@ OTHER = {
     "machine.compile": "auto",
     "machine.workers": 3,
     "machine.start_method": "fork",
+    "machine.workers_backend": "ray",
+    "machine.ray_address": "127.0.0.2:6379",
     "machine.step_timeout_s": 7.0,
     "machine.worker_restarts": 7,
     "machine.lost_episodes": 7,

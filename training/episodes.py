@@ -48,7 +48,7 @@ def evaluation_plan(
         config,
         seed=config.seed if seed is None else seed,
         evaluation=evaluation,
-        machine=replace(config.machine, workers=workers),
+        machine=replace(config.machine, workers=workers, workers_backend="processes"),
     )
     plan = resolve(config, trained.device)
     simulators = len(plan.tasks) * evaluation.copies_per_task

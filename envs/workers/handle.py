@@ -1,4 +1,4 @@
-"""The trainer's side of the worker processes: start, ask, stop."""
+"""The trainer's side of worker processes on this machine: start, ask, stop."""
 
 from __future__ import annotations
 
@@ -17,27 +17,41 @@ from envs.workers.share import EnvSpec
 from envs.workers.shared_arrays import SharedArrays
 
 
-def stop_all(workers: list[WorkerHandle]) -> None:
-    """Stop the workers and empty the list."""
-    while workers:
-        workers.pop().stop()
+class ProcessWorkers:
+    """Starts worker processes.
+
+    Args:
+        context: of multiprocessing.
+        shared: the arrays that they fill.
+        autoreset: workers reset an environment in the step that ends its episode.
+        player: pickled, for the workers; `None` where the trainer always gives the actions.
+    """
+
+    def __init__(
+        self, context: Any, shared: SharedArrays, *, autoreset: bool, player: bytes | None
+    ) -> None:
+        self._context = context
+        self._arguments = (shared, autoreset, player)
+
+    def start(self, index: int, specs: list[EnvSpec]) -> WorkerHandle:
+        """A worker with its share of the environments; it is waited for at its first answer."""
+        with children_skip_main():
+            return WorkerHandle(self._context, index, specs, *self._arguments)
 
 
 class WorkerHandle:
-    """The trainer's side of one worker process."""
+    """The trainer's side of one worker process; a `Worker`."""
 
     def __init__(
         self,
         context: Any,
         index: int,
-        shared: SharedArrays,
         specs: list[EnvSpec],
+        shared: SharedArrays,
         autoreset: bool,
         player: bytes | None,
     ) -> None:
-        self.index, self.specs = index, specs
-        self.failures = 0
-        """How often processes in this place have failed at the present command."""
+        self.index, self.specs, self.failures = index, specs, 0
         self.pipe: Connection
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(

@@ -1,20 +1,19 @@
-"""The worker processes of a vector environment: asks all, waits for all, replaces those that fail."""
+"""The workers of a vector environment: asks all, waits for all, replaces those that fail."""
 
 from __future__ import annotations
 
 import logging
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn, Protocol
 
 from numpy.typing import NDArray
 
 from envs.errors import WorkerError
 from envs.faults import WORKER_LOST
 from envs.workers.commands import PLAY, RESET, RESTORE, Command
-from envs.workers.handle import WorkerHandle, children_skip_main, stop_all
 from envs.workers.share import EnvSpec
-from envs.workers.shared_arrays import RUNNING, Arrays, SharedArrays
+from envs.workers.shared_arrays import RUNNING, Arrays
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 120.0
@@ -23,8 +22,42 @@ _MOST_FAILURES = 2  # of workers in one place at one command
 _NAMED = 4
 
 
+class Worker(Protocol):
+    """The trainer's side of a worker."""
+
+    index: int
+    specs: list[EnvSpec]
+    failures: int
+    """How often workers in this place have failed at the present command."""
+
+    def send(self, command: Command) -> None:
+        """A command; a dead worker shows when its answer is waited for."""
+
+    def problem(self, timeout_s: float) -> str | None:
+        """Wait for an answer: `None`, or what went wrong. The first one says that it has started."""
+
+    def stop(self) -> None:
+        """Ask politely, then kill."""
+
+    def kill(self) -> None:
+        """End it, frozen or not, and leave nothing of it."""
+
+
+class Workers(Protocol):
+    """Starts workers: processes here (`handle.py`), or actors of Ray's (`ray_actors.py`)."""
+
+    def start(self, index: int, specs: list[EnvSpec]) -> Worker:
+        """A worker with its share of the environments; it is waited for at its first answer."""
+
+
+def stop_all(workers: list[Worker]) -> None:
+    """Stop the workers and empty the list."""
+    while workers:
+        workers.pop().stop()
+
+
 class WorkerPool:
-    """Worker processes, each with its share of the environments.
+    """Workers, each with its share of the environments.
 
     They start while the trainer goes on, and are waited for at the first command.
 
@@ -34,12 +67,10 @@ class WorkerPool:
     their next goals, and the step of their environments carries a fault.
 
     Args:
-        context: of multiprocessing.
-        shared: the arrays, for the processes.
-        arrays: the trainer's view of them.
+        workers: starts them.
+        arrays: the trainer's view of what they do.
         shares: the environments of each worker.
         autoreset: workers reset an environment in the step that ends its episode.
-        player: pickled, for the workers; `None` where the trainer always gives the actions.
         timeout_s: longest wait for an answer [s].
         max_restarts: how many failed workers are replaced before one more is an error.
         describe: name of the environment in a row, for messages.
@@ -51,25 +82,23 @@ class WorkerPool:
 
     def __init__(
         self,
-        context: Any,
-        shared: SharedArrays,
+        workers: Workers,
         arrays: Arrays,
         shares: list[list[EnvSpec]],
         *,
         autoreset: bool,
-        player: bytes | None,
         timeout_s: float,
         max_restarts: int,
         describe: Callable[[int], str],
     ) -> None:
         self.restarts = 0
         """Workers replaced so far."""
-        self._context, self._shared, self._arrays = context, shared, arrays
+        self._start, self._arrays = workers.start, arrays
         self._autoreset, self._timeout_s, self._max_restarts = autoreset, timeout_s, max_restarts
-        self._player, self._describe = player, describe
+        self._describe = describe
         self._command = Command(RESET)
         self._before: dict[str, NDArray] = {}
-        self._workers: list[WorkerHandle] = []
+        self._workers: list[Worker] = []
         weakref.finalize(self, stop_all, self._workers)  # also at interpreter exit
         try:
             for index, specs in enumerate(shares):
@@ -152,12 +181,6 @@ class WorkerPool:
             steps = int(self._before["elapsed"].sum())
         return self._timeout_s + _LONGEST_STEP_S * max(0, steps)
 
-    def _start(self, index: int, specs: list[EnvSpec]) -> WorkerHandle:
-        with children_skip_main():
-            return WorkerHandle(
-                self._context, index, self._shared, specs, self._autoreset, self._player
-            )
-
     def _rewind(self, rows: list[int] | slice) -> None:
         """What the workers write to, as it was when the command was given."""
         for name, values in self._before.items():
@@ -181,13 +204,13 @@ class WorkerPool:
         arrays.time_limit[rows] = arrays.action_log.shape[1]
         arrays.memory[rows] = arrays.elapsed[rows] = 0
 
-    def _name(self, worker: WorkerHandle, problem: str) -> str:
+    def _name(self, worker: Worker, problem: str) -> str:
         theirs = [self._describe(spec.row) for spec in worker.specs]
         more = f" and {len(theirs) - _NAMED} more" if len(theirs) > _NAMED else ""
         names = ", ".join(theirs[:_NAMED]) + more
         return f"simulator worker {worker.index} {problem} (its environments: {names})"
 
-    def _give_up(self, worker: WorkerHandle, problem: str) -> NoReturn:
+    def _give_up(self, worker: Worker, problem: str) -> NoReturn:
         self.close()  # first: workers that are not done yet would go on writing
         self._rewind(slice(None))  # so that a checkpoint can still be written
         raise WorkerError(f"{self._name(worker, problem)}; {self.restarts} were restarted before")

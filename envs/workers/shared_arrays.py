@@ -78,6 +78,21 @@ _LAYOUT: dict[str, tuple[Any, tuple[str | int, ...]]] = {
 }
 
 
+Sizes = dict[str, int]
+"""The letters of `Arrays` (K, E, S, D, P), and `horizon`."""
+
+
+def plain_arrays(sizes: Sizes) -> Arrays:
+    """Arrays of this process alone, all 0."""
+    return Arrays(
+        **{name: np.zeros(_shape(name, sizes), dtype) for name, (dtype, _) in _LAYOUT.items()}
+    )
+
+
+def _shape(name: str, sizes: Sizes) -> tuple[int, ...]:
+    return tuple(sizes[size] if isinstance(size, str) else size for size in _LAYOUT[name][1])
+
+
 class SharedArrays:
     """Owns the memory; picklable to a child process while that is being started.
 
@@ -86,14 +101,11 @@ class SharedArrays:
 
     Args:
         context: of multiprocessing.
-        sizes: the letters of `Arrays` (K, E, S, D, P) and `horizon`.
+        sizes: of the arrays.
     """
 
-    def __init__(self, context: BaseContext, sizes: dict[str, int]) -> None:
-        self._shapes = {
-            name: tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-            for name, (_, shape) in _LAYOUT.items()
-        }
+    def __init__(self, context: BaseContext, sizes: Sizes) -> None:
+        self._shapes = {name: _shape(name, sizes) for name in _LAYOUT}
         self._raw = {
             name: context.RawArray("b", max(1, self._bytes(name))) for name in self._shapes
         }

@@ -7,16 +7,14 @@ project, its virtual environment and the sweep's folder under the same paths.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from typing import Any
 
 from configs.errors import UsageError, one_line
+from machine.ray_cluster import connect_ray, nodes_of
 from sweeps.execution import execute
 from sweeps.runs import Run
 
-_ANSWER_S = 10.0
 _STOP_S = 300.0
 """For the runs to save and end. They do so in any case, but nobody waits for longer."""
 
@@ -34,15 +32,7 @@ class RayBackend:
     """
 
     def __init__(self, cores: int, gpus: int, address: str | None) -> None:
-        try:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            import ray
-        except ImportError as error:
-            raise UsageError(
-                "--backend ray: Ray isn't installed; pip install '.[ray]', or use --backend local"
-            ) from error
-        self._ray = ray
-        _connect(ray, address)
+        self._ray = ray = connect_ray(address, "--backend ray: --address", "use --backend local")
         _require_room(ray, {"CPU": cores, "GPU": gpus})
         # A node that dies takes its tasks along; they begin again elsewhere, as often as it takes.
         self._task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=-1)(_execute_on_node)
@@ -80,26 +70,9 @@ class RayBackend:
         self._ray.shutdown()
 
 
-def _connect(ray: Any, address: str | None) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        ray.init(address="local", include_dashboard=False, **options)
-        return
-    host, _, port = address.rpartition(":")
-    try:  # Ray itself would try for minutes
-        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-        own = {"_node_ip_address": host} if host.startswith("127.") else {}  # nodes on this machine
-        ray.init(address=address, **own, **options)
-    except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"--address {address}: no Ray cluster answers there ({said:.200}); begin one with: ray start --head"
-        ) from error
-
-
 def _require_room(ray: Any, needed: dict[str, int]) -> None:
     """Raise `UsageError` if no node can ever take a run: Ray would wait for one that can."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = nodes_of(ray)
     if any(all(node.get(key, 0) >= value for key, value in needed.items()) for node in nodes):
         return
     has = "; ".join(", ".join(f"{node.get(key, 0):.0f} {key}" for key in needed) for node in nodes)
