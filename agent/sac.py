@@ -99,9 +99,8 @@ class SAC(nn.Module):
         with following(self):
             critic_loss, q = self._critic_objective(batch, noise[0])
             (of_critic,) = descend(critic_loss, critic)
-            self.critic.requires_grad_(
-                False
-            )  # constants to the actor: no gradient of their weights
+            # Constants to the actor: no gradient of their weights.
+            self.critic.requires_grad_(False)
             policy_loss, alpha_loss, entropy = self._actor_objective(batch, noise[1])
             of_actor, of_temperature = descend(policy_loss + alpha_loss, actor, temperature)
             self.critic.requires_grad_(True)
