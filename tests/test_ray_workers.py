@@ -81,10 +81,12 @@ def assert_same(left: list[Step], right: list[Step]) -> None:
 
 
 def actors() -> list[psutil.Process]:
+    """Of this process's cluster: another test may have its own at the same time."""
+    own = {child.pid for child in psutil.Process().children(recursive=True)}
     return [
         process
-        for process in psutil.process_iter(["cmdline", "status"])
-        if "ray::RemoteShare" in " ".join(process.info["cmdline"] or [])
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid in own and "ray::RemoteShare" in " ".join(process.info["cmdline"] or [])
     ]
 
 
