@@ -119,7 +119,7 @@ def test_actors_play_as_processes_do(
     for name, value in one[2].items():
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(value, other[2][name], err_msg=name)
-    assert not actors()  # closed
+    wait_until(lambda: not actors())  # closed
 
 
 @pytest.mark.slow
