@@ -95,7 +95,7 @@ def holm(p_values: NDArray[np.float64], number: int | None = None) -> NDArray[np
 
 def bootstrap_interval(values: NDArray[np.float64]) -> Interval:
     """95 % BCa bootstrap interval of the mean `[n]`, n of at least 2; the same for the same values."""
-    if np.ptp(values) == 0:
+    if _alike(values):
         return float(values[0]), float(values[0])
     rng = np.random.default_rng(0)
     found = stats.bootstrap((values,), np.mean, n_resamples=9_999, method="BCa", rng=rng)
@@ -130,7 +130,7 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
     """Until half the interval is shorter than the way from the mean to 0, or to the margin."""
     if len(values) < 2:
         return None
-    if np.ptp(values) == 0:
+    if _alike(values):
         return max(1, math.ceil(math.log2(2 / (1 - confidence))) - len(values))
     mean = abs(float(values.mean()))
     spread, way = float(values.std(ddof=1)), max(mean, margin - mean)
@@ -141,12 +141,17 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
     return None
 
 
+def _alike(values: NDArray[np.float64]) -> bool:
+    """Whether there is no spread: equal differences of success rates differ in their last bit."""
+    return bool(np.ptp(values) < 1e-9)
+
+
 def _p_different(values: NDArray[np.float64]) -> float:
     """Of a two-sided t test of mean 0; of a sign test where there is no spread to take a t from."""
     if len(values) < 2:
         return 1.0
-    if np.ptp(values) == 0:
-        return 1.0 if values[0] == 0 else min(1.0, 2 * 0.5 ** len(values))
+    if _alike(values):
+        return 1.0 if abs(values[0]) < 1e-9 else min(1.0, 2 * 0.5 ** len(values))
     return float(stats.ttest_1samp(values, 0.0).pvalue)
 
 
@@ -154,7 +159,7 @@ def _p_equal(values: NDArray[np.float64], margin: float) -> float:
     """The larger one of two one-sided t tests, or sign tests: the mean is above -margin, and below margin."""
     if len(values) < 2:
         return 1.0
-    if np.ptp(values) == 0:
+    if _alike(values):
         return 1.0 if abs(values[0]) >= margin else 0.5 ** len(values)
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue

@@ -63,6 +63,10 @@ def test_differences_without_spread_are_decided_by_sign_tests(number: int) -> No
     """All on one side of 0, n times: 2 to the power of 1 - n."""
     assert compare({"a": np.full(3, 0.2)})["a"].p_different == pytest.approx(0.25)
     assert compare({"a": np.zeros(3)})["a"].p_equal == pytest.approx(0.125)
+    rounded = np.array([0.9, 0.8, 1.0]) - np.array([0.7, 0.6, 0.8])
+    assert np.ptp(rounded) > 0  # in the last bit
+    assert compare({"a": rounded})["a"].p_different == pytest.approx(0.25)
+    assert compare({"a": rounded}, margin=0.3)["a"].p_equal == pytest.approx(0.125)
     for value, verdict in ((0.2, "more"), (-0.2, "less"), (0.0, "equal")):
         (found,) = compare({"a": np.full(4, value)}, number).values()
         assert found.verdict == "undecided"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from configs import UsageError, load_config
 from configs.schema import ExplorationConfig
 from envs import GoalLists, MetaWorldVectorEnv, Step, WorkerError
 from machine.ray_cluster import connect_ray
-from tests.stress.clusters import OTHER, RayNodes, kill_tree, two_ray_nodes
+from tests.stress.clusters import RayNodes, two_ray_nodes
 from tests.stress.small_run import differences
 from training.checkpoints.folder import find_checkpoint, load_state
 
@@ -188,8 +187,7 @@ def test_a_run_with_simulators_on_two_nodes_is_the_same_run(tiny_run: Path, tmp_
         before = rows_written(out)
         run = _start("--resume", str(out), nodes=nodes)
         wait_until(lambda: rows_written(out) > before or run.poll() is not None)
-        _kill_the_other_node()
-        nodes.begin()
+        nodes.kill_other()
         assert run.wait(timeout=200) == 0
     found = differences(tiny_run, out, ignore=("train/worker_restarts",))
     assert [what for what in found if not what.endswith("state.json")] == []  # it has the machine
@@ -207,11 +205,3 @@ def _start(*arguments: str, nodes: RayNodes) -> subprocess.Popen:
         env=nodes.environment,
         stdout=subprocess.DEVNULL,
     )
-
-
-def _kill_the_other_node() -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "start" in command and OTHER in command:
-            kill_tree(process)
-    time.sleep(1)

@@ -24,11 +24,17 @@ HEAD, OTHER = "127.0.0.2", "127.0.0.3"
 
 @dataclass(frozen=True)
 class RayNodes:
-    """Two nodes with a core each. `begin` starts the second one, a first or another time."""
+    """Two nodes with a core each.
+
+    Attributes:
+        address: of the head, HOST:PORT.
+        environment: of who connects.
+        kill_other: SIGKILLs everything on the second node, of this cluster alone, and begins it again.
+    """
 
     address: str
     environment: dict[str, str]
-    begin: Callable[[], psutil.Popen]
+    kill_other: Callable[[], None]
 
 
 @contextmanager
@@ -57,6 +63,10 @@ def two_ray_nodes(folder: Path) -> Iterator[RayNodes]:
     def begin() -> psutil.Popen:
         return start("--address", f"{HEAD}:{port}", "--node-ip-address", OTHER)
 
+    def kill_other() -> None:
+        kill_tree(nodes[-1])
+        begin()
+
     start(
         *("--head", "--node-ip-address", HEAD, "--port", f"{port}"),
         *("--include-dashboard=false", "--temp-dir", f"/tmp/ray-{os.getpid()}"),  # sockets: short
@@ -65,7 +75,7 @@ def two_ray_nodes(folder: Path) -> Iterator[RayNodes]:
         _wait(lambda: _answers(HEAD, port), "Ray's head node")
         begin()
         time.sleep(5)  # until the head knows it
-        yield RayNodes(f"{HEAD}:{port}", environment, begin)
+        yield RayNodes(f"{HEAD}:{port}", environment, kill_other)
     finally:
         for node in nodes:
             kill_tree(node)

@@ -18,7 +18,7 @@ import psutil
 
 from sweeps.definition import read_sweep
 from sweeps.runs import Run, runs_of
-from tests.stress.clusters import OTHER, RayNodes, kill_tree, one_node_slurm, two_ray_nodes
+from tests.stress.clusters import RayNodes, kill_tree, one_node_slurm, two_ray_nodes
 from tests.stress.small_run import ROOT, differences, tell
 
 Backend = Literal["local", "ray", "slurm"]
@@ -191,14 +191,8 @@ def _is_run(command: Sequence[str], out: Path) -> bool:
 
 def _kill_a_node(nodes: RayNodes) -> bool:
     """SIGKILL everything on the second node, then begin it again."""
-    hit = False
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "start" in command and OTHER in command:
-            kill_tree(process)
-            hit = True
-    nodes.begin()
-    return hit
+    nodes.kill_other()
+    return True
 
 
 def _warn_a_job(environment: Mapping[str, str]) -> bool:
