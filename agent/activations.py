@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -62,31 +62,27 @@ def of_task(activation: Activation, task: Tensor | None) -> Callable[[Tensor], T
     return partial(activation, task=task) if isinstance(activation, OtherWinners) else activation
 
 
-def set_progress(network: nn.Module, fraction: float) -> None:
-    """Tell the activations of a network that training has come so far, 0 to 1."""
-    for module in network.modules():
-        if isinstance(module, OtherWinners):
-            module.set_progress(fraction)
+def winners_of(network: nn.Module) -> list[OtherWinners]:
+    """All of a network's that follow training."""
+    return [module for module in network.modules() if isinstance(module, OtherWinners)]
 
 
 @contextmanager
-def unchanged(network: nn.Module) -> Iterator[None]:
+def unchanged(winners: Sequence[OtherWinners]) -> Iterator[None]:
     """After it, duty cycles, thresholds and progress are what they were before."""
-    modules = [module for module in network.modules() if isinstance(module, OtherWinners)]
-    states = [copy.deepcopy(module.state_dict()) for module in modules]
+    states = [copy.deepcopy(module.state_dict()) for module in winners]
     yield
-    for module, state in zip(modules, states, strict=True):
+    for module, state in zip(winners, states, strict=True):
         module.load_state_dict(state)
 
 
 @contextmanager
-def following(network: nn.Module) -> Iterator[None]:
+def following(winners: Sequence[OtherWinners]) -> Iterator[None]:
     """Within it, duty cycles and thresholds follow what passes through; elsewhere they stay as they are."""
-    modules = [module for module in network.modules() if isinstance(module, OtherWinners)]
-    for module in modules:
+    for module in winners:
         module.train()
     try:
         yield
     finally:
-        for module in modules:
+        for module in winners:
             module.eval()

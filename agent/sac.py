@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from agent.activations import following, set_progress, unchanged
+from agent.activations import following, unchanged, winners_of
 from agent.descent import Descent, descend
 from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
@@ -64,6 +64,7 @@ class SAC(nn.Module):
         self.log_temperature = nn.Parameter(
             torch.full((num_tasks,), math.log(settings.initial_temperature))
         )
+        self._winners = winners_of(self)
         self.to(plan.device)
         self.policy = Policy(self.observations, self.actor)
         self._on_gpu = plan.device.type == "cuda"
@@ -96,7 +97,7 @@ class SAC(nn.Module):
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
         actor, critic, temperature = self.descents.values()
-        with following(self):
+        with following(self._winners):
             critic_loss, q = self._critic_objective(batch, noise[0])
             (of_critic,) = descend(critic_loss, critic)
             # Constants to the actor: no gradient of their weights.
@@ -126,7 +127,7 @@ class SAC(nn.Module):
 
     def warm_up(self, batch: Batch, noise: Tensor) -> None:
         """Compile what `update` needs for such a batch, if it is compiled; nothing is learned."""
-        with unchanged(self), following(self):
+        with unchanged(self._winners), following(self._winners):
             self._critic_objective.prepare(batch, noise[0])
             self.critic.requires_grad_(False)
             self._actor_objective.prepare(batch, noise[1])
@@ -171,7 +172,8 @@ class SAC(nn.Module):
 
     def set_progress(self, fraction: float) -> None:
         """Learning rates and winners at a fraction of a phase; the rates fall linearly to the final ones."""
-        set_progress(self, fraction)
+        for winners in self._winners:
+            winners.set_progress(fraction)
         factor = 1 + fraction * (self.settings.final_lr_fraction - 1)
         self.descents["actor"].lr = factor * self.settings.actor_lr
         self.descents["critic"].lr = factor * self.settings.critic_lr

@@ -26,8 +26,8 @@ from dendrites.winners import gradient_of_active, keep_largest, winners_count
 
 _EMA_RATE = 0.01
 """Of duty cycles and thresholds, for each batch."""
-_FIRST_TEMPERATURE, _LAST_TEMPERATURE = 1.0, 0.05
-"""Of soft winners, in units of a row's standard deviation."""
+_LAST_TEMPERATURE = 0.05
+"""Of soft winners, in units of a row's standard deviation; the first is 1."""
 
 
 class OtherWinners(nn.Module):
@@ -189,8 +189,7 @@ class SoftWinners(AnnealedWinners):
             return y
         largest = y.detach().topk(count + 1, dim=-1).values
         threshold = largest[..., -2:].mean(dim=-1, keepdim=True)
-        fall = _LAST_TEMPERATURE / _FIRST_TEMPERATURE
-        temperature = _FIRST_TEMPERATURE * fall**self.annealed * _spread(y)
+        temperature = _LAST_TEMPERATURE**self.annealed * _spread(y)
         return y * torch.sigmoid((y - threshold) / temperature)
 
 

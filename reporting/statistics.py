@@ -21,6 +21,12 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def mean_rate_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """`mean_interval` of rates `[n]`, cut off at 0 and 1."""
+    low, high = mean_interval(values, confidence)
+    return max(0.0, low), min(1.0, high)
+
+
 def mean_success_interval(success: NDArray[np.bool_], confidence: float = 0.95) -> Interval:
     """Interval of the mean over tasks, from the Wilson intervals `[l, u]` of the tasks.
 

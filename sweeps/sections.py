@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pages.contents import Picture, Section, Table
 from reporting.comparison import Comparison
-from reporting.statistics import mean_interval
+from reporting.statistics import mean_rate_interval
 from sweeps.definition import Sweep, flags_of
 from sweeps.results import Result
 from sweeps.runs import Run, progress_of
@@ -94,14 +94,12 @@ def _curves(sweep: Sweep, results: Sequence[Result]) -> Picture:
         axes.plot(
             steps / scale, means, style, color=f"C{index % 7}", label=f"{arm}, n = {len(own)}"
         )
-        bands = [mean_interval(column) if len(own) > 1 else None for column in rates.T]
+        bands = [mean_rate_interval(column) if len(own) > 1 else None for column in rates.T]
         if len(own) > 1:
-            low, high = np.clip(np.array(bands).T, 0, 1)
+            low, high = np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
         for step, mean, band in zip(steps, means, bands, strict=True):
-            cell = f"{mean:.1%}" + (
-                "" if band is None else f" ({max(0.0, band[0]):.1%} to {min(1.0, band[1]):.1%})"
-            )
+            cell = f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
             rows.setdefault(float(step), {})[arm] = cell
     axes.set(xlabel=_X_LABEL[sweep.command], ylabel=_SUCCESS[sweep.command], ylim=(-0.03, 1.03))
     axes.grid(alpha=0.3)

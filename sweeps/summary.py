@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from reporting.statistics import mean_interval
+from reporting.statistics import mean_rate_interval
 from sweeps.results import Result
 
 Estimate = tuple[float, float, float]
@@ -66,8 +66,7 @@ def _estimate(values: Sequence[float]) -> Estimate:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, nan, nan
-    low, high = mean_interval(np.array(values))
-    return mean, max(0.0, low), min(1.0, high)
+    return mean, *mean_rate_interval(np.array(values))
 
 
 def _reached(results: Sequence[Result], goal: int) -> tuple[int, float, float]:

@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -30,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 import train_mt10  # noqa: E402
 from configs import MT10, exit_on_error  # noqa: E402
-from envs import GoalLists, make_goal_lists  # noqa: E402
+from envs import GoalLists, Step, make_goal_lists  # noqa: E402
 
 Main = Callable[[], int]
 
@@ -172,6 +173,13 @@ def training_process(said: Path, *arguments: object) -> Iterator[BaseProcess]:
     finally:
         process.kill()
         process.join()
+
+
+def assert_same_steps(left: list[Step], right: list[Step]) -> None:
+    """Whatever became of the workers."""
+    for one, other in zip(left, right, strict=True):
+        for name in set(Step._fields) - {"worker_restarts"}:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 def wait_until(reached: Callable[[], bool]) -> None:

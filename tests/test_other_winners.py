@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agent.activations import following, set_progress
+from agent.activations import following, winners_of
 from agent.plan import resolve
 from agent.sac import SAC
 from configs import load_config
@@ -23,7 +23,6 @@ from dendrites import (
     AnnealedKWinners,
     BoostedKWinners,
     NucleusWinners,
-    OtherWinners,
     SoftWinners,
     ThresholdWinners,
     k_winners,
@@ -299,7 +298,7 @@ def test_the_policy_in_a_worker_acts_as_the_learners(activation: Activation) -> 
     tasks = len(agent.log_temperature)
     mine = evaluated_player(agent.policy, tasks, sampled=False)
     theirs = pickle.loads(mine.for_workers())
-    set_progress(agent, 0.2)
+    agent.set_progress(0.2)
     for module in agent.modules():
         if isinstance(module, BoostedKWinners):
             module.duty.uniform_()
@@ -318,10 +317,10 @@ def test_the_policy_in_a_worker_acts_as_the_learners(activation: Activation) -> 
 
 def test_only_updates_are_followed() -> None:
     agent = agent_of(small("threshold_winners"))
-    others = [module for module in agent.modules() if isinstance(module, OtherWinners)]
+    others = winners_of(agent)
     assert len(others) == 6  # two layers of actor, critics, targets
     assert not any(module.training for module in others)
-    with following(agent):
+    with following(others):
         assert all(module.training for module in others)
     assert not any(module.training for module in others)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import assert_same_steps
 from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
@@ -66,12 +67,6 @@ def play(envs: MetaWorldVectorEnv, *chunks: int, seed: int = 0) -> list[Step]:
     return steps
 
 
-def assert_same(left: list[Step], right: list[Step]) -> None:
-    for one, other in zip(left, right, strict=True):
-        for name in set(Step._fields) - {"worker_restarts"}:
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
 class ByHand:
     """Noise and holds as their definitions say, one environment and dimension at a time."""
 
@@ -123,7 +118,7 @@ def test_chunks_in_the_workers_equal_steps_by_hand(goal_lists: GoalLists, policy
     for chunks in ((5, 5, 5, 5, 5, 3), (1,) * 28, (2, 5, 1, 5, 5, 5, 5)):
         with make(goal_lists, exploring_player(policy, 2, OFTEN)) as envs:
             envs.reset()
-            assert_same(play(envs, *chunks), expected)
+            assert_same_steps(play(envs, *chunks), expected)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 6])
@@ -136,7 +131,7 @@ def test_the_number_of_workers_changes_nothing(
             envs.reset()
             runs.append(play(envs, 5, 5, 5))
             assert envs.busy_s > 0
-    assert_same(*runs)
+    assert_same_steps(*runs)
 
 
 def test_tasks_that_do_not_play_stand_still(goal_lists: GoalLists, policy: Policy) -> None:
@@ -227,7 +222,7 @@ def test_a_worker_that_dies_within_a_chunk_costs_nothing(
             runs.append(steps)
             assert sum(step.worker_restarts for step in steps) == deaths
             assert any(step.done[0, 1] for step in steps[5:8])
-    assert_same(*runs)
+    assert_same_steps(*runs)
 
 
 def test_a_chunk_that_fails_twice_loses_its_first_step_only(
@@ -270,7 +265,7 @@ def test_running_episodes_with_noise_and_holds_are_rebuilt(
         expected = play(envs, 5, 5, 5, seed=1)
     with make(goal_lists, exploring_player(policy, 2, OFTEN), workers=1) as envs:
         envs.load_state_dict(state)
-        assert_same(play(envs, 5, 5, 5, seed=1), expected)
+        assert_same_steps(play(envs, 5, 5, 5, seed=1), expected)
 
 
 @pytest.mark.parametrize(

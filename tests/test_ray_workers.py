@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import ROOT, TINY, in_process, resume, rows_written, wait_until
+from conftest import ROOT, TINY, assert_same_steps, in_process, resume, rows_written, wait_until
 from numpy.random import SeedSequence
 from torch import Generator
 
@@ -73,12 +73,6 @@ def play(envs: MetaWorldVectorEnv, chunks: tuple[int, ...], generator: Generator
     return steps
 
 
-def assert_same(left: list[Step], right: list[Step]) -> None:
-    for one, other in zip(left, right, strict=True):
-        for name in set(Step._fields) - {"worker_restarts"}:
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
 def actors() -> list[psutil.Process]:
     """Of this process's cluster: another test may have its own at the same time."""
     own = {child.pid for child in psutil.Process().children(recursive=True)}
@@ -113,7 +107,7 @@ def test_actors_play_as_processes_do(
             found[method] = steps, alone, state, obs, play(envs, (5,), generator)
     one, other = found["spawn"], found["ray"]
     for index in (0, 1, 4):
-        assert_same(one[index], other[index])
+        assert_same_steps(one[index], other[index])
     np.testing.assert_array_equal(one[3], other[3])
     for name, value in one[2].items():
         if isinstance(value, np.ndarray):
@@ -136,7 +130,7 @@ def test_a_lost_actor_is_replaced(
         steps = play(envs, CHUNKS[:2], generator)
         os.kill(actors()[0].pid, harm)
         steps += play(envs, CHUNKS[2:], generator)
-    assert_same(steps, expected)
+    assert_same_steps(steps, expected)
     assert sum(step.worker_restarts for step in steps) == 1
 
 
