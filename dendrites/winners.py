@@ -106,6 +106,15 @@ def _lowest_by_partition(rows: Tensor, k: int) -> Tensor:
     return torch.from_numpy(np.partition(rows.numpy(), -k, axis=-1)[:, -k, None])
 
 
+def lowest_by_sort(rows: Tensor, count: Tensor) -> Tensor:
+    """The `count []`-th largest of each row, `[n, units] -> [n, 1]`.
+
+    `count` stays on its device: the CPU may not wait for a GPU while CUDA records a graph.
+    """
+    place = (count.long() - 1).clamp(max=rows.shape[-1] - 1).expand(len(rows), 1)
+    return rows.sort(dim=-1, descending=True).values.gather(-1, place)
+
+
 def _lowest_by_topk(rows: Tensor, k: int) -> Tensor:
     return rows.topk(k, dim=-1).values[:, -1:]
 
@@ -154,12 +163,11 @@ def gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
 @torch.library.custom_op("dendrites::keep_largest", mutates_args=())
 def keep_largest(y: Tensor, score: Tensor, count: Tensor) -> Tensor:
     """`y [..., units]` where `score [..., units]` is among the `count []` largest of its row, else 0."""
-    k = int(count)
-    if k >= y.shape[-1]:
-        return y.clone()
     rows = score.contiguous().view(-1, y.shape[-1])
-    numpys = rows.device.type == "cpu" and rows.dtype != torch.bfloat16
-    lowest = _lowest_by_partition(rows, k) if numpys else _lowest_by_topk(rows, k)  # [n, 1]
+    if rows.device.type == "cpu" and rows.dtype != torch.bfloat16:
+        lowest = _lowest_by_partition(rows, min(int(count), y.shape[-1]))  # [n, 1]
+    else:
+        lowest = lowest_by_sort(rows, count)
     return torch.where(score < lowest.view(*score.shape[:-1], 1), 0.0, y)
 
 

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from sweeps.backends import Backend
+from sweeps.execution import stop_leftover
 from sweeps.runs import Run
-from training.stop_signals import StopSignals
+from training.stop_signals import StopRequested, StopSignals
 
 _POLL_S = 0.5
 
@@ -32,6 +33,21 @@ def work_off(
     Raises:
         StopRequested: a signal has come; the runs have saved.
     """
+    try:
+        return _work_off(runs, backend, jobs, signals, show)
+    except StopRequested:
+        for run in runs:  # those whose turn had not come here
+            stop_leftover(run)
+        raise
+
+
+def _work_off(
+    runs: Sequence[Run],
+    backend: Backend,
+    jobs: int,
+    signals: StopSignals,
+    show: Callable[[Collection[str]], None],
+) -> dict[str, str]:
     waiting = deque(run for run in runs if run.state != "done")
     failed: dict[str, str] = {}
     under_way = 0

@@ -58,6 +58,13 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> s
     return "stopped"
 
 
+def stop_leftover(run: Run) -> None:
+    """Let a run save and end that a killed driver has left on this machine."""
+    if stop_holder(run.folder):
+        while run.state == "running":
+            time.sleep(_POLL_S)
+
+
 def _wait_for_others(run: Run, stopping: Callable[[], bool]) -> None:
     """Wait while another process is at the run; where we have to stop, it has to, too."""
     interrupted = True
@@ -66,9 +73,8 @@ def _wait_for_others(run: Run, stopping: Callable[[], bool]) -> None:
             time.sleep(_POLL_S)
         interrupted = stopping()
     finally:  # also where Ray interrupts us
-        if interrupted and stop_holder(run.folder):
-            while run.state == "running":
-                time.sleep(_POLL_S)
+        if interrupted:
+            stop_leftover(run)
 
 
 def _last_line(run: Run) -> str:

@@ -29,6 +29,7 @@ from dendrites import (
     nonzero_parameters,
     winners_count,
 )
+from dendrites.winners import keep_largest, lowest_by_sort
 
 UNITS, TASKS, PER_TASK = 12, 3, 5
 KINDS: tuple[Activation, ...] = (
@@ -108,6 +109,16 @@ def test_the_density_of_annealed_winners_falls(fraction: float, winners: int) ->
     module, y = AnnealedKWinners(UNITS, 0.25, 0.5).double(), randn(7, UNITS)
     module.set_progress(fraction)
     torch.testing.assert_close(module(y), k_winners(y, winners))
+
+
+@pytest.mark.parametrize("count", [1, 3, UNITS, UNITS + 1])
+def test_the_way_of_a_gpu_finds_the_same_threshold(count: int) -> None:
+    y = randn(7, UNITS)
+    ranked = y.sort(dim=-1, descending=True).values
+    found = lowest_by_sort(y, torch.tensor(float(count)))
+    assert torch.equal(found, ranked[:, min(count, UNITS) - 1, None])
+    kept = keep_largest(y, y, torch.tensor(float(count)))
+    assert torch.equal(kept, torch.where(y >= found, y, 0.0))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.5])

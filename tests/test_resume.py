@@ -104,11 +104,16 @@ def test_a_moved_run_goes_on_as_another_machine_would_have_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["boosted_k_winners", "threshold_winners"])
 def test_what_winners_remember_is_resumed(activation: str, tmp_path: Path) -> None:
+    """While a boost is still there, which fades with the whole of training."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = ("--network.activation", activation)
-    train(whole, *settings, "--total-env-steps", 500)
-    train(parts, *settings, "--total-env-steps", 340)
-    resume(parts, "--total-env-steps", 500)
+    settings = ("--network.activation", activation, "--network.winners-annealing", "1")
+    train(whole, *settings)
+    with training_process(tmp_path / "said", *TINY, *settings, "--out", parts) as process:
+        wait_until(lambda: rows_written(parts) >= 2)
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 128 + signal.SIGTERM
+    resume(parts)
     assert differences(whole, parts) == []
 
 

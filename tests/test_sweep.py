@@ -62,10 +62,9 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
     """Those of a driver that was killed, too; meanwhile, no second driver works on the sweep."""
     file, out = tmp_path / "endless.yaml", tmp_path / "out"
     file.write_text(ENDLESS)
-    flags = ["--jobs", "2", "--cores", "1"]
-    command = [sys.executable, "sweep.py", str(file), "--out", str(out), *flags]
+    command = [sys.executable, "sweep.py", str(file), "--out", str(out), "--cores", "1", "--jobs"]
     runs = runs_of(read_sweep(file), out)
-    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen([*command, "2"], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: any(rows_written(run.folder) > 1 for run in runs))
         second = in_process(sweep.main, file, "--out", out)
@@ -74,7 +73,8 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
     finally:
         killed.kill()
         killed.wait()
-    driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # Of the two runs that go on, one waits for its turn.
+    driver = subprocess.Popen([*command, "1"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert driver.stdout is not None
         assert driver.stdout.readline().startswith("2 runs: ")
@@ -84,7 +84,7 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
     finally:
         driver.kill()
     assert driver.returncode == 128 + signal.SIGINT
-    assert f"stopped; go on with: python sweep.py {out} --jobs 2 --cores 1" in said
+    assert f"stopped; go on with: python sweep.py {out} --jobs 1 --cores 1" in said
     assert [run.state for run in runs] == ["begun", "begun"]
     assert all(list((run.folder / "checkpoints").glob("step_*")) for run in runs)
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(out) in str(one.info)]

@@ -7,6 +7,7 @@ they have done: one message in each direction for a chunk of steps.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -133,8 +134,10 @@ class RayWorker:
         self.kill()
 
     def kill(self) -> None:
-        """End the actor, wherever it is."""
-        self._ray.kill(self._actor)
+        """End the actor, wherever it is; after a shutdown of Ray there is none, and `ray.kill` would begin one."""
+        if self._ray.is_initialized():
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.kill(self._actor)
 
     def _begin(self) -> None:
         self._actor = self._workers.actor(self.specs)
@@ -145,9 +148,12 @@ class RayWorker:
         try:
             answer = self._ray.get(self._answer, timeout=timeout_s)
         except errors.GetTimeoutError:
-            return f"did not answer for {timeout_s:g} s"
+            room = "" if self._command is not None else ", or found no room in the Ray cluster"
+            return f"did not answer for {timeout_s:g} s{room}"
         except errors.RayError as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
+            if getattr(error, "actor_init_failed", False):  # a node without the project, say
+                return f"raised: {one_line(lines[-1])}"
             return f"died ({one_line(lines[0]):.200})"
         if isinstance(answer, str):
             return f"raised: {answer}"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _STOP_S = 120.0
 """For the runs to save and end."""
+_ANSWER_S = 30.0
 _MOST_JOBS = 10_000
 """Of a run that is queued again and again."""
 
@@ -134,12 +135,10 @@ class _Job:
 
 
 def _outcome(job: Any) -> str | None:
-    from submitit.core.utils import FailedJobError, UncompletedJobError
-
     try:
         outcome: str | None = job.result()
         return outcome
-    except (FailedJobError, UncompletedJobError) as error:
+    except Exception as error:  # of submitit; of a result that is not whole
         return f"{_last_line(str(error))} (Slurm's job {job.job_id}; logs: {job.paths.folder})"
 
 
@@ -163,12 +162,16 @@ def _cancel(prefix: str) -> None:
 
 def _squeue() -> list[tuple[str, str]] | None:
     """Job -> name, of the jobs that are queued or running; `None` while Slurm doesn't answer."""
-    done = subprocess.run(
-        ["squeue", "--me", "--noheader", "--format=%i %j"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            ["squeue", "--me", "--noheader", "--format=%i %j"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+        )
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode != 0:
         return None
     pairs = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
