@@ -154,9 +154,11 @@ def test_what_an_actor_raises_is_told(
 def test_an_actor_that_cannot_begin_says_why(cluster: None, goal_lists: GoalLists) -> None:
     unknown = {"no-such-task": goal_lists["reach-v3"]}
     options = {"seed": SeedSequence(7), "workers": 1, "start_method": "ray"}
-    with MetaWorldVectorEnv(("no-such-task",), unknown, **options) as envs:
-        with pytest.raises(WorkerError, match=r"raised: .*no-such-task"):
-            envs.reset()
+    with (
+        MetaWorldVectorEnv(("no-such-task",), unknown, **options) as envs,
+        pytest.raises(WorkerError, match=r"raised: .*no-such-task"),
+    ):
+        envs.reset()
 
 
 @pytest.mark.slow
