@@ -60,7 +60,8 @@ class RayWorkers:
         cores = sum(int(node.get("CPU", 0)) for node in nodes_of(self._ray))
         if workers > cores:
             raise UsageError(
-                f"--machine.workers {workers}: the Ray cluster has {cores} cores, and each worker takes one"
+                f"--machine.workers {workers}: the Ray cluster has {cores} cores, and each worker takes one; "
+                f"give --machine.workers {cores} or fewer"
             )
         self._arrays, self._autoreset = arrays, autoreset
         self._sizes, self._player = self._ray.put(sizes), self._ray.put(player)
