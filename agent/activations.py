@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 from dendrites import (
     AnnealedKWinners,
     BoostedKWinners,

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from agent.activations import first_density, winners_density
 from agent.trunk import Trunk
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 from dendrites import SparseLinear, skips_losers, winners_count
 
 

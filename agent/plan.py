@@ -8,7 +8,8 @@ import torch
 
 from agent.replay import ReplayBuffer
 from agent.sizing import matched_network, value_outputs
-from configs.schema import Config, NetworkConfig
+from configs.network import NetworkConfig
+from configs.schema import Config
 from envs import ACTION_SIZE, OBS_SIZE
 from machine.cores import usable_cores
 from machine.device import free_bytes, resolve_device, resolve_precision

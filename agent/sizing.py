@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from configs.schema import AgentConfig, NetworkConfig
+from configs.agent import AgentConfig
+from configs.network import NetworkConfig
 from dendrites import gating_mlp_width, nonzeros_per_row
 
 _OF_ANOTHER_SIZE = ("single_segment", "gate_table", "film")

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from agent.activations import first_density, of_task, other_winners, winners_density
 from agent.task_major import per_sample
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 from dendrites import DendriticLayer, SparseLinear
 
 

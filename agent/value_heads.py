@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from configs.schema import AgentConfig
+from configs.agent import AgentConfig
 
 
 class ScalarValue(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from configs.errors import did_you_mean
-from configs.schema import Config, EnvConfig, NetworkConfig
+from configs.network import NetworkConfig
+from configs.schema import Config, EnvConfig
 from configs.task_sets import MT50, TASK_SETS
 
 

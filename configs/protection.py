@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
-from pydantic import ConfigDict
+
+from configs.ranges import STRICT
 
 
 @dataclass(frozen=True)
 class ProtectionConfig:
     """Synaptic Intelligence, which holds weights that mattered for earlier tasks (arXiv 1703.04200)."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+    __pydantic_config__ = STRICT
 
     strength: Annotated[float, Ge(0), Le(1e6)] = 0.0
     """Of the hold on earlier tasks' weights; 0 switches it off."""

@@ -1,5 +1,7 @@
 """Every setting of a training run: typed, validated, documented.
 
+The sections `network`, `agent` and `protection` are in files of their own.
+
 The string below a field is its `--help` text. The values in these classes are the `mt10`
 preset's, except where a preset file says otherwise (`configs/*.yaml`). Counts carry their unit in
 the name. A resumed run may change `total_env_steps` and the sections `evaluation`, `recording` and
@@ -12,50 +14,19 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import ConfigDict
 
+from configs.agent import AgentConfig
+from configs.network import NetworkConfig
 from configs.protection import ProtectionConfig
+from configs.ranges import STRICT, Count, Fraction, Hundreds, PositiveInt, Rate
 from configs.task_sets import task_names
-
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-# The upper ends are far from useful values; they stop a config that asks for the impossible.
-PositiveInt = Annotated[int, Ge(1), Le(10**12)]
-Count = Annotated[int, Ge(0), Le(10**12)]
-Hundreds = Annotated[int, Ge(1), Le(1_000)]
-Units = Annotated[int, Ge(1), Le(65_536)]
-Number = Annotated[float, Ge(-1e6), Le(1e6)]
-Rate = Annotated[float, Gt(0), Le(1e6)]
-Fraction = Annotated[float, Gt(0), Le(1)]
-
-Activation = Literal[
-    "relu",
-    "k_winners",
-    "annealed_k_winners",
-    "boosted_k_winners",
-    "soft_winners",
-    "threshold_winners",
-    "nucleus_winners",
-]
-
-Gating = Literal[
-    "abs_max_signed",
-    "max",
-    "abs_max_unsigned",
-    "additive_bias",
-    "attention",
-    "single_segment",
-    "gate_table",
-    "film",
-    "gating_mlp",
-]
 
 
 @dataclass(frozen=True)
 class EnvConfig:
     """The tasks, their goals and the length of an episode."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     tasks: Literal["mt10", "mt25", "mt50"] | Annotated[tuple[str, ...], MinLen(1), MaxLen(50)] = (
         "mt10"
@@ -92,7 +63,7 @@ class EnvConfig:
 class ReplayConfig:
     """The shared replay buffer."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     capacity: PositiveInt = 1_000_000
     """Transitions kept, over all tasks; every environment has an equal share, rounded down."""
@@ -106,109 +77,10 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Actor and critics: a stack of (dendritic) layers and a plain linear head."""
-
-    __pydantic_config__ = _STRICT
-
-    kind: Literal["dendritic", "mlp"] = "dendritic"
-    """dendritic: the task context gates the units; mlp: it is concatenated to the input."""
-    match_parameters: bool = True
-    """mlp, gate_table, single_segment, film: scale the widths to as many parameters as all segments have."""
-    parameter_factor: Annotated[float, Gt(0), Le(100)] = 1.0
-    """With match_parameters: so many times as many."""
-    actor_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
-    """Units in each hidden layer of the actor."""
-    critic_hidden: Annotated[tuple[Units, ...], MinLen(1), MaxLen(16)] = (256, 256)
-    """Units in each hidden layer of each of the two critics."""
-    dendritic_layers: tuple[Count, ...] = (0, 1)
-    """Hidden layers (counted from 0) whose units have dendritic segments."""
-    num_segments: Hundreds = 10
-    """Dendritic segments per unit."""
-    gating: Gating = "abs_max_signed"
-    """How the segments act on their unit, or what stands in their place (docs/architecture.md has the
-    equations)."""
-    attention_temperature: Annotated[float, Gt(0), Le(100)] = 0.1
-    """attention: how far it is from letting the strongest segment win."""
-    activation: Activation = "k_winners"
-    """Hidden activation; k_winners keeps the largest units and has no ReLU. The other kinds of winners are
-    in docs/architecture.md."""
-    winners_density: Annotated[tuple[Fraction, ...], MinLen(1)] = (0.25,)
-    """Fraction of units that k-winners keeps: one value for all hidden layers, or one for each."""
-    first_winners_density: Fraction = 0.9
-    """annealed_k_winners: the fraction at the start."""
-    winners_annealing: Fraction = 0.3
-    """annealed_k_winners, boosted_k_winners, soft_winners: the fraction of training after which the density
-    has fallen, the boost has faded, the choice is sharp."""
-    winners_boost: Annotated[float, Ge(0), Le(100)] = 1.0
-    """boosted_k_winners: how much the score of a unit that is never active gains at the start, in standard
-    deviations, times the density."""
-    winners_mass: Fraction = 0.628
-    """nucleus_winners: the share of the softmax that passes; 0.628 of a normal row is a quarter of its units."""
-    layer_norm: bool = True
-    """LayerNorm between the linear map and the gate of every hidden layer."""
-    weight_density: Fraction = 1.0
-    """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
-    segment_density: Fraction = 1.0
-    """Fraction of non-zero weights, per dendritic segment; 1 is dense."""
-    context: Literal["one_hot", "embedding"] = "one_hot"
-    """What the segments (or the mlp's input) see of the task."""
-    embedding_size: Units = 32
-    """Width of the learned context when context is embedding."""
-    context_density: Fraction | Literal["auto"] = "auto"
-    """Context density that the segments' initialisation assumes; the published code's is 1."""
-
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """Soft Actor-Critic."""
-
-    __pydantic_config__ = _STRICT
-
-    actor_lr: Rate = 1e-3
-    """Learning rate of the actor at the start (AdamW)."""
-    critic_lr: Rate = 1e-3
-    """Learning rate of the critics at the start (AdamW)."""
-    final_lr_fraction: Fraction = 0.1
-    """Learning rates of actor and critics fall linearly to this fraction by total_env_steps; with
-    one_by_one by the end of each phase, and the next begins with the first ones again."""
-    temperature_lr: Rate = 1e-3
-    """Learning rate of the log-temperatures (Adam)."""
-    weight_decay: Annotated[float, Ge(0), Le(1e6)] = 0.01
-    """Decoupled weight decay of actor and critics (AdamW)."""
-    protects: Literal["actor", "actor_and_critics"] = "actor"
-    """Whose weights `protection` holds. Critics are not needed to play: with actor alone they are free to
-    learn the next task, as in the runs of Continual World (arXiv 2105.10919)."""
-    actor_task_weights: Literal["equal", "inverse_temperature"] = "inverse_temperature"
-    """inverse_temperature: each task's actor loss in units of its temperature (agent/losses.py)."""
-    discount: Annotated[float, Gt(0), Lt(1)] = 0.99
-    """Discount factor gamma per environment step."""
-    n_step: Hundreds = 3
-    """Steps of real reward in the critics' target, before their own estimate takes over."""
-    target_update_rate: Fraction = 0.02
-    """Polyak rate tau of the target critics per gradient step."""
-    initial_temperature: Rate = 0.003
-    """Entropy temperature alpha of every task at the start, in units of the scaled reward."""
-    target_entropy: Number | Literal["auto"] = "auto"
-    """Entropy that the temperatures steer to [nats]; auto is minus the action size (-4)."""
-    neutral_start: bool = False
-    """The actor's head starts at 0: every policy begins with mean 0 and spread 1, whatever its network, so
-    that networks are compared and not their first exploration."""
-    log_std_bounds: tuple[Number, Number] = (-10.0, 2.0)
-    """Clamp of the policy's log standard deviation."""
-    critic_loss: Literal["mse", "hl_gauss"] = "hl_gauss"
-    """mse: scalar critics; hl_gauss: categorical, Gaussian-smoothed targets (arXiv 2403.03950)."""
-    value_bins: Annotated[int, Ge(2), Le(10_001)] = 61
-    """hl_gauss: bins of the value distribution."""
-    value_range: tuple[Number, Number] = (-2.0, 10.0)
-    """hl_gauss: ends of the bins; reward scaling maps a task's return to just below the upper one."""
-
-
-@dataclass(frozen=True)
 class ExplorationConfig:
     """How actions differ from the policy's while training."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     random_env_steps: Count = 10_000
     """Environment steps with uniformly random actions, and no updates, at the start; with one_by_one
@@ -225,7 +97,7 @@ class ExplorationConfig:
 class NormalizationConfig:
     """What the networks see of observations, and the unit of rewards."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     observation_frame: Literal["world", "relative"] = "relative"
     """relative: the networks see object - hand, goal - object and now - before (agent/observations.py)."""
@@ -239,7 +111,7 @@ class NormalizationConfig:
 class TrainingConfig:
     """How many gradient steps are done, and when."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     updates_per_vector_step: Rate = 0.6
     """Gradient steps per vector step (one step of every environment); fractions carry over."""
@@ -256,7 +128,7 @@ class TrainingConfig:
 class EvaluationConfig:
     """Evaluation during training and the report at the end."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     interval_env_steps: PositiveInt = 200_000
     """Evaluate every so many environment steps; with one_by_one the present task alone, and all tasks
@@ -279,7 +151,7 @@ class EvaluationConfig:
 class RecordingConfig:
     """How often a run writes down what it does."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     log_interval_env_steps: PositiveInt = 10_000
     """A row of metrics every so many environment steps."""
@@ -291,7 +163,7 @@ class RecordingConfig:
 class MachineConfig:
     """Where and how a run is computed. Nothing here changes what is learned, apart from rounding."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -321,7 +193,7 @@ class MachineConfig:
 class Config:
     """One training run."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of everything random: goal list, weights, actions, batches."""

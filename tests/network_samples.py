@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agent.networks import Actor, TwinCritic
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 
 TASKS, PER_TASK, OBS, ACTION, OUTPUTS, HIDDEN = 3, 4, 5, 2, 7, (12, 8)
 

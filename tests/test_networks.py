@@ -24,7 +24,7 @@ from network_samples import (
 from scipy import special
 
 from agent.networks import Actor
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 
 
 def shuffled(*tensors):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from agent.sizing import count_agent, count_parameters, matched_network
-from configs.schema import AgentConfig, NetworkConfig
+from configs.agent import AgentConfig
+from configs.network import NetworkConfig
 from dendrites import DendriticLayer, DendriticSegments, FiLM, GatingMLP, nonzero_parameters
 from dendrites.segments import select_segment
 

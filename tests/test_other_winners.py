@@ -18,7 +18,8 @@ from agent.activations import following, winners_of
 from agent.plan import resolve
 from agent.sac import SAC
 from configs import load_config
-from configs.schema import Activation, Config
+from configs.network import Activation
+from configs.schema import Config
 from dendrites import (
     AnnealedKWinners,
     BoostedKWinners,

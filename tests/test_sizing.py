@@ -13,7 +13,7 @@ from agent.plan import resolve
 from agent.sac import SAC
 from agent.sizing import count_agent, count_parameters, matched_network, value_outputs
 from configs import load_config
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 from dendrites import nonzero_parameters
 from envs import ACTION_SIZE, OBS_SIZE
 

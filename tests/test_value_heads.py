@@ -11,7 +11,7 @@ import torch
 from scipy import integrate, special, stats
 
 from agent.value_heads import HLGaussValue, ScalarValue, make_value_head
-from configs.schema import AgentConfig
+from configs.agent import AgentConfig
 
 
 def test_scalar_value_by_hand():

@@ -12,7 +12,7 @@ from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sizing import count_agent, matched_network
 from configs.errors import UsageError
-from configs.schema import NetworkConfig
+from configs.network import NetworkConfig
 from machine.device import free_bytes
 from training.progress import updates_due
 

@@ -9,17 +9,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import ConfigDict
 
 from configs.protection import ProtectionConfig
-
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-Count = Annotated[int, Ge(1), Le(10**9)]
-Units = Annotated[int, Ge(1), Le(65_536)]
-Fraction = Annotated[float, Gt(0), Le(1)]
-Rate = Annotated[float, Gt(0), Le(1e6)]
-
+from configs.ranges import STRICT, Fraction, Hundreds, PositiveInt, Rate, Units
 
 Scaling = Literal["all_images", "each_image"]
 
@@ -28,13 +20,13 @@ Scaling = Literal["all_images", "each_image"]
 class DataConfig:
     """The images, and how many tasks are made of them."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     name: Literal["digits", "mnist"] = "digits"
     """digits: 1,797 of 8 x 8 pixels, which come with scikit-learn; mnist: 70,000 of 28 x 28."""
     folder: str = "download"
     """mnist: folder with its four idx files, packed or not; download: fetched once, and kept."""
-    num_tasks: Annotated[int, Ge(1), Le(1_000)] = 10
+    num_tasks: Hundreds = 10
     """Tasks, one after the other: each shows the images with its own shuffling of the pixels."""
     scaling: Scaling = "all_images"
     """Pixels get mean 0 and spread 1 over all training images, as published, or within each image: then a
@@ -48,7 +40,7 @@ class DataConfig:
 class ContextConfig:
     """What the network is told of the task, and where this comes from."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     kind: Literal["prototype", "clustering", "one_hot"] = "prototype"
     """prototype: told where a task begins while learning, nothing at test; clustering: told nothing at
@@ -65,7 +57,7 @@ class ContextConfig:
 class NetworkConfig:
     """Hidden layers and a linear head of ten classes, the same for all tasks."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     kind: Literal["dendritic", "plain", "xdg"] = "dendritic"
     """dendritic: the context gates the units; plain: no gates; xdg: each task has its own random units,
@@ -78,7 +70,7 @@ class NetworkConfig:
     """Fraction of units that k-winners keeps."""
     weight_density: Fraction = 0.5
     """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
-    num_segments: Annotated[int, Ge(1), Le(1_000)] = 10
+    num_segments: Hundreds = 10
     """dendritic: segments per unit."""
     context_density: Fraction = 0.02
     """dendritic: context density that the segments' initialisation assumes; less is larger weights."""
@@ -90,7 +82,7 @@ class NetworkConfig:
 class LearningConfig:
     """Adam on the cross-entropy of one task after the other."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     epochs: Annotated[int, Ge(1), Le(10_000)] = 5
     """Passes over each task's training images."""
@@ -119,13 +111,13 @@ class LearningConfig:
 class RecordingConfig:
     """How often a run writes down what it does."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
-    log_interval_gradient_steps: Count = 100
+    log_interval_gradient_steps: PositiveInt = 100
     """A row of metrics every so many gradient steps."""
-    checkpoint_interval_gradient_steps: Count = 5_000
+    checkpoint_interval_gradient_steps: PositiveInt = 5_000
     """A checkpoint every so many gradient steps."""
-    evaluation_interval_tasks: Annotated[int, Ge(1), Le(1_000)] = 1
+    evaluation_interval_tasks: Hundreds = 1
     """All tasks so far are tested after every so many tasks, and after the last one. After each of the
     others, only the newest is, and the next one."""
 
@@ -134,11 +126,11 @@ class RecordingConfig:
 class MachineConfig:
     """Where and how a run is computed. Nothing here changes what is learned, apart from rounding."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    threads: Annotated[int, Ge(1), Le(1_000)] | Literal["auto"] = "auto"
+    threads: Hundreds | Literal["auto"] = "auto"
     """CPU threads; auto is all cores."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the hidden layers' products; auto is bfloat16 where it is fast."""
@@ -151,7 +143,7 @@ class MachineConfig:
 class PermutedConfig:
     """One run of tasks that show the same images with shuffled pixels."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Seed of everything random: permutations, weights, order of the images."""
