@@ -34,7 +34,7 @@ def read_runs_of(method: str, folder: Path = FOLDER) -> list[Report]:
 
 
 def one_by_one_table(folder: Path = FOLDER) -> str:
-    """A row for each network and method that has runs: means, and 95 % intervals over the seeds."""
+    """A row for each network and method that has runs: means, and what the seeds say of their spread."""
     areas, rows = _areas_alone(folder), []
     for network, network_name in NETWORKS.items():
         for ending, name in METHODS.items():
@@ -94,9 +94,13 @@ def _areas_alone(folder: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def _interval(values: NDArray[np.float64]) -> str:
+    """The mean with its 95 % interval; of two seeds both values, for their interval is 13 times as wide."""
     if np.isnan(values).any():
         return "not measured yet"
+    said = f"{values.mean():.2f}"
     if len(values) < 2:
-        return f"{values.mean():.2f}"
+        return said
+    if len(values) == 2:
+        return f"{said} ({', '.join(f'{value:.2f}' for value in values)})"
     low, high = mean_interval(values)
-    return f"{values.mean():.2f} ({low:.2f} to {high:.2f})"
+    return f"{said} ({low:.2f} to {high:.2f})"
