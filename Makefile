@@ -18,7 +18,7 @@ $(READY): requirements.lock
 
 install: $(READY) ## make .venv from the lock; PYTHON=python3.12 chooses another Python
 
-train: $(READY) ## install what is needed, train mt10 to its end, print its report (fifteen minutes on two cores)
+train: $(READY) ## install what is needed, train mt10 to its end, print its report (seventeen minutes on two cores)
 	$(BIN)/python train_mt10.py --config mt10
 
 evaluate: $(READY) ## evaluate the trained policy that comes with the project (two minutes)

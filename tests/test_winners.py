@@ -170,7 +170,7 @@ def test_without_a_compiler_the_result_is_the_same_and_one_line_says_so(tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         "k-winners: no C compiler ('no-such-compiler' not found), so numpy is used instead: "
-        "slower, same results"
+        "slower, same winners"
     ]
     expected, expected_gradient = torch.load(tmp_path / "out")
     x.requires_grad_()
@@ -219,7 +219,7 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         f"k-winners: '{compiler}' does not compile it (error: no such flag), "
-        "so numpy is used instead: slower, same results"
+        "so numpy is used instead: slower, same winners"
     )
 
 
