@@ -14,6 +14,7 @@ from scipy import stats
 
 from configs import dump_config
 from configs.loading import load_config
+from docs.build.sweeps import sweep_tables
 from sweeps.answer import write_answer
 from sweeps.definition import Sweep
 from sweeps.execution import BEGUN
@@ -88,6 +89,29 @@ def test_the_answer_in_words_csv_and_on_a_page(runs: list[Run], tmp_path: Path) 
     page = (tmp_path / "report.html").read_text()
     assert "one, then two" in page
     assert "Decided: b is better." in page
+
+
+def test_the_tables_of_the_documents_have_the_answer(runs: list[Run], tmp_path: Path) -> None:
+    out = tmp_path / "answers" / "ideas"
+    out.mkdir(parents=True)
+    write_answer(SWEEP, runs, out)
+    tables = sweep_tables(tmp_path / "answers")
+    cells = {
+        name: [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]
+        ]
+        for name, text in tables.items()
+    }
+    arm, n, area, final, hours, steps = cells["ideas-arms"][1]
+    # b: 0.5 + 0.31, 0.32, 0.33 at the end; Student's t with 2 degrees of freedom: 4.3027 * 0.01 / sqrt(3)
+    assert (arm, n, final, hours) == ("b", "3", "82.0% (79.5% to 84.5%)", "4.00")
+    assert area.startswith("53.0% ")  # trapezoids: 0.25 + 0.875 * 0.32
+    assert steps == "2,000 (3 of 3)"
+    assert cells["ideas-arms"][0][-1] == "0 of 3 reached it"
+    (_, at_the_end) = cells["ideas-comparisons"]
+    assert at_the_end == [
+        *("b against a", "at the end", "+32.0", "+29.5 to +34.5", "+29.5 to +34.5", "3", "better")
+    ]
 
 
 def test_seeds_that_one_arm_lacks_count_in_no_difference(runs: list[Run], tmp_path: Path) -> None:

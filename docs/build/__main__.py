@@ -18,6 +18,7 @@ from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
+from docs.build.sweeps import sweep_tables
 
 DOCUMENTS = (
     "README.md",
@@ -34,6 +35,7 @@ def make_tables() -> dict[str, str]:
     tables["shipped-report"] = shipped_table()
     tables |= permuted_tables()
     tables |= inside_tables()
+    tables |= sweep_tables()
     if FOLDER.exists():
         tables["one_by_one"] = one_by_one_table()
     for name in run_names():

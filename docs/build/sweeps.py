@@ -1,0 +1,79 @@
+"""Tables of a sweep's answer: docs/results/sweeps/NAME has its arms.csv and comparisons.csv."""
+
+from __future__ import annotations
+
+from math import isnan
+from pathlib import Path
+
+from docs.build.markdown import table
+from docs.build.runs import RESULTS, read_csv
+
+FOLDER = RESULTS / "sweeps"
+_VERDICTS = {"more": "better", "less": "worse", "equal": "equal within 5 points"}
+
+
+def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
+    """`NAME-arms` and `NAME-comparisons` of every sweep."""
+    tables = {}
+    for answer in sorted(folder.glob("*/comparisons.csv")):
+        name = answer.parent.name
+        tables[f"{name}-arms"] = _arms(read_csv(answer.with_name("arms.csv")))
+        tables[f"{name}-comparisons"] = _comparisons(read_csv(answer))
+    return tables
+
+
+def _arms(rows: list[dict[str, str]]) -> str:
+    headers = ["arm", "n", "mean over the run", "at the end", "hours a run"]
+    cells = [
+        [
+            row["arm"],
+            row["runs"],
+            _rate(row, "area"),
+            _rate(row, "final"),
+            f"{float(row['hours']):.2f}",
+        ]
+        for row in rows
+    ]
+    if "reached_90%" in rows[0]:
+        headers.append("steps to 90 %, median")
+        for row, line in zip(rows, cells, strict=True):
+            line.append(_steps(row))
+    return table(headers, cells)
+
+
+def _comparisons(rows: list[dict[str, str]]) -> str:
+    names = {"area": "mean over the run", "final": "at the end"}
+    headers = ("arm", "measure", "difference [points]", "95 %", "corrected", "n", "verdict")
+    cells = [
+        (
+            f"{row['arm']} against {row['against']}",
+            names[row["measure"]],
+            f"{100 * float(row['difference']):+.1f}",
+            _ends(row, "interval"),
+            _ends(row, "corrected"),
+            row["seeds"],
+            _VERDICTS.get(row["verdict"], _undecided(row["more_seeds"])),
+        )
+        for row in rows
+    ]
+    return table(headers, cells)
+
+
+def _rate(row: dict[str, str], measure: str) -> str:
+    mean, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
+    return f"{mean:.1%} ({low:.1%} to {high:.1%})" if row["runs"] != "1" else f"{mean:.1%}"
+
+
+def _steps(row: dict[str, str]) -> str:
+    reached = f"{row['reached_90%']} of {row['runs']}"
+    steps = float(row["steps_to_90%"])  # nan where fewer than half got there
+    return f"{reached} reached it" if isnan(steps) else f"{steps:,.0f} ({reached})"
+
+
+def _ends(row: dict[str, str], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{100 * float(low):+.1f} to {100 * float(high):+.1f}" if low else ""
+
+
+def _undecided(more_seeds: str) -> str:
+    return f"undecided; about {more_seeds} more seeds" if more_seeds else "undecided"
