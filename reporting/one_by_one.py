@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import UsageError
-from configs.loading import parse_recorded_config
-from configs.plain_yaml import read_yaml
 from configs.schema import Config
-from continual.metrics import continual_world, measures
+from continual.metrics import measures
 from reporting.plots import Curves, read_curves
-from reporting.report import OneByOne, read_report
+from reporting.report import OneByOne
 
 SCENARIO = "task-incremental: the task is known in training and at test; one network, one head"
 """In the terms of van de Ven & Tolias 2019 (arXiv 1904.07734): the networks are given the task's one-hot."""
@@ -95,39 +93,6 @@ def area_of(path: Path, task: str, begins: int, length: int) -> float:
     steps, rates = np.array([(begins, 0.0), *curve]).T
     at = np.append(steps[steps < end], end)
     return float(np.trapezoid(np.interp(at, steps, rates), at) / length)
-
-
-def forward_transfer(run: Path, alone: Sequence[Path]) -> dict[str, float]:
-    """Continual World's measures of a run, beside reference runs on each of its tasks alone.
-
-    Args:
-        run: folder of a finished run, one task after the other.
-        alone: run folders of references (`env.tasks` has one name), of as many environment steps as a
-            phase of the run; of a task with several, the mean counts.
-
-    Returns:
-        average_performance, forgetting and forward_transfer (continual/metrics.py).
-
-    Raises:
-        UsageError: the run is none in phases, or a task has no reference run of as many steps.
-    """
-    report, settings = read_report(run / "report.json"), run / "config.yaml"
-    if "matrix" not in report:
-        raise UsageError(f"{run}: its tasks were not learned one after the other")
-    env = parse_recorded_config(read_yaml(settings), str(settings)).env
-    tasks, length = env.task_names[: len(report["matrix"])], env.steps_per_task
-    areas: dict[str, list[float]] = {task: [] for task in tasks}
-    for folder in alone:
-        path = folder / "metrics.csv"
-        names = [name for name in read_curves(path) if name]
-        if len(names) != 1 or names[0] not in areas:
-            raise UsageError(f"{folder}: a reference run is of one task, and one that {run} has")
-        areas[names[0]].append(area_of(path, names[0], 0, length))
-    for task, found in areas.items():
-        if not found:
-            raise UsageError(f"{run}: no reference run of {task} alone; train one with --env.tasks")
-    reference = [float(np.mean(areas[task])) for task in tasks]
-    return continual_world(report["matrix"], report["areas"], reference)
 
 
 def _curve(path: Path, task: str) -> list[tuple[int, float]]:

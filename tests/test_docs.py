@@ -23,7 +23,7 @@ from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
 
 README = ROOT / "README.md"
 SCRIPTS = ("train_mt10.py", "train_permuted_mnist.py", "evaluate.py", "sweep.py")
-MODULES = ("benchmarks", "reporting.plots", "tests.stress")
+MODULES = ("benchmarks", "reporting.plots", "reporting.transfer", "tests.stress")
 """Run with `python -m`, and like the scripts with flags of their own."""
 _SKIPPED_FOLDERS = {"runs", "node_modules", "build", "dist"}
 _FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)

@@ -13,8 +13,9 @@ from conftest import refused, resume, rows_without_time, train
 
 import train_mt10
 from configs import Config, UsageError, load_config, parse_config
-from reporting.one_by_one import area_of, forward_transfer, success_matrix
+from reporting.one_by_one import area_of, success_matrix
 from reporting.report import read_report
+from reporting.transfer import forward_transfer, main
 from tests.stress.small_run import differences
 from training.checkpoints.folder import find_checkpoint, load_part
 from training.phases import ends_a_task, phase_at
@@ -236,23 +237,52 @@ def test_matrix_and_areas_by_hand(tmp_path: Path) -> None:
         area_of(path, "a", 0, 300)
 
 
-def test_forward_transfer_by_hand(held_run: Path, tmp_path: Path) -> None:
+def test_forward_transfer_by_hand(
+    held_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Areas a and b of run and reference: (a - b) / (1 - b), the mean over the tasks."""
-    report = json.loads((held_run / "report.json").read_text())
-    alone = {"reach-v3": (0.4, 0.6), "drawer-close-v3": (0.2, 0.8)}
-    for task, (middle, end) in alone.items():
-        folder = tmp_path / task
-        folder.mkdir()
-        _metrics(folder, task, {STEPS // 2: (middle,), STEPS: (end,)})
-    folders = [tmp_path / task for task in alone]
-    references = [0.5 * (0.2 + 0.5), 0.5 * (0.1 + 0.5)]
-    pairs = zip(report["areas"], references, strict=True)
-    expected = np.mean([(a - b) / (1 - b) for a, b in pairs])
-    found = forward_transfer(held_run, folders)
+    areas = json.loads((held_run / "report.json").read_text())["areas"]
+    first, again, second = (
+        _reference(held_run, tmp_path / name, tasks, area)
+        for name, tasks, area in (
+            ("first", ["reach-v3", "drawer-close-v3"], 0.3),
+            ("again", ["reach-v3", "drawer-close-v3"], 0.5),
+            ("second", ["drawer-close-v3", "reach-v3"], 0.2),
+        )
+    )
+    expected = ((areas[0] - 0.4) / 0.6 + (areas[1] - 0.2) / 0.8) / 2
+    found = forward_transfer(held_run, [first, again, second])
     assert found["forward_transfer"] == pytest.approx(expected)
-    assert found["average_performance"] == report["acc"]
-    with pytest.raises(UsageError, match="no reference run of drawer-close-v3 alone"):
-        forward_transfer(held_run, folders[:1])
+    assert found["average_performance"] == _measures(held_run)["acc"]
+    assert main([str(held_run), str(first), str(again), str(second)]) == 0
+    assert f"forward transfer     {expected:+.3f}" in capsys.readouterr().out
+
+
+def test_a_reference_is_of_the_same_networks_and_tasks(held_run: Path, tmp_path: Path) -> None:
+    both = ["reach-v3", "drawer-close-v3"]
+    first = _reference(held_run, tmp_path / "first", both, 0.3)
+    with pytest.raises(UsageError, match="no reference run begins with drawer-close-v3; train one"):
+        forward_transfer(held_run, [first])
+    other = _reference(held_run, tmp_path / "other", ["reach-v3", "push-v3"], 0.3)
+    with pytest.raises(UsageError, match=r"has other tasks than .*held"):
+        forward_transfer(held_run, [first, other])
+    shorter = _reference(held_run, tmp_path / "shorter", both, 0.3, steps_per_task=140)
+    with pytest.raises(UsageError, match=r"shorter: env.steps_per_task is 140, .*held has 280"):
+        forward_transfer(held_run, [shorter])
+
+
+def _reference(run: Path, folder: Path, tasks: list[str], area: float, **env: object) -> Path:
+    """A run that begins with the first of the tasks, and ended after its phase."""
+    folder.mkdir()
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["env"] |= {"tasks": tasks, **env}
+    settings |= {"total_env_steps": settings["env"]["steps_per_task"], "seed": 7}
+    settings["protection"]["strength"] = 0.0
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    report = json.loads((run / "report.json").read_text())
+    report |= {"matrix": [[area]], "areas": [area]}
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
 
 
 # --- what is refused -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
         text = json.dumps(report | {"matrix": matrix, "areas": areas})
         (tmp_path / f"{name}.json").write_text(text)
 
+    report |= {"mean_success_rate": 0.75, "mean_final_step_success_rate": 0.25}
     write("dendrites-seed1", [[1.0, 0.0], [0.2, 0.8]], [0.5, 0.6])
     write("dendrites-seed2", [[1.0, 0.0], [0.4, 0.8]], [0.5, 0.6])
     write("mlp_si-seed1", [[0.9, 0.1], [0.9, 0.5]], [0.6, 0.2])
@@ -38,18 +39,18 @@ def test_the_table_by_hand(folder: Path) -> None:
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     # forward transfer: ((0.5 - 0.5) / 0.5 + (0.6 - 0.5) / 0.5) / 2
     assert cells[0] == [
-        *("dendrites, k-winners", "fine-tuning", "0.55 (0.50, 0.60)", "0.90 (0.90, 0.90)"),
-        *("0.35 (0.40, 0.30)", "0.10 (0.10, 0.10)", "2"),
+        *("dendrites, k-winners", "fine-tuning", "0.75 (0.75, 0.75)", "0.25 (0.25, 0.25)"),
+        *("0.90 (0.90, 0.90)", "0.35 (0.40, 0.30)", "0.10 (0.10, 0.10)", "2"),
     ]
     # ((0.6 - 0.5) / 0.5 + (0.2 - 0.6) / 0.4) / 2
-    assert cells[1] == ["MLP", "SI", "0.70", "0.70", "0.00", "-0.40", "1"]
+    assert cells[1] == ["MLP", "SI", "0.75", "0.25", "0.70", "0.00", "-0.40", "1"]
 
 
 def test_three_seeds_have_an_interval(folder: Path) -> None:
     first = (folder / "dendrites-seed1.json").read_text()
     (folder / "dendrites-seed3.json").write_text(first.replace("[0.2, 0.8]", "[0.6, 0.8]"))
-    # ends 0.5, 0.6, 0.7: Student's t with 2 degrees of freedom is 4.3027, the error 0.1 / sqrt(3)
-    assert "0.60 (0.35 to 0.85)" in one_by_one_table(folder)
+    # forgetting 0.4, 0.3, 0.2: Student's t with 2 degrees of freedom is 4.3027, the error 0.1 / sqrt(3)
+    assert "0.30 (0.05 to 0.55)" in one_by_one_table(folder)
 
 
 def test_the_matrices_are_drawn(folder: Path) -> None:

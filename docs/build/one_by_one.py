@@ -1,7 +1,7 @@
 """The table and the picture of Meta-World's tasks one after the other.
 
 docs/results/one_by_one/METHOD-seedN.json is a run's report.json; alone.csv has the areas of the reference
-runs, each on one task alone: network, task, seed, area (`reporting.one_by_one.area_of`).
+runs, each of which begins with the task: network, task, seed, area (the first of its report's `areas`).
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ def one_by_one_table(folder: Path = FOLDER) -> str:
                 continue
             found = [_measures(report, areas[network]) for report in reports]
             own = [float(np.mean(np.diagonal(report["matrix"]))) for report in reports]
-            columns = ("average_performance", "forgetting", "forward_transfer")
-            values = [np.array([one[key] for one in found]) for key in columns]
-            cells = [_interval(column) for column in (values[0], np.array(own), *values[1:])]
+            values = [
+                [report["mean_success_rate"] for report in reports],
+                [report["mean_final_step_success_rate"] for report in reports],
+                own,
+                [one["forgetting"] for one in found],
+                [one["forward_transfer"] for one in found],
+            ]
+            cells = [_interval(np.array(column)) for column in values]
             rows.append((network_name, name, *cells, f"{len(reports)}"))
-    headers = ("network", "method", "success at the end", "when just learned", "forgetting")
-    return table((*headers, "forward transfer", "n"), rows)
+    headers = ("network", "method", "success at the end", "at the last step", "when just learned")
+    return table((*headers, "forgetting", "forward transfer", "n"), rows)
 
 
 def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
