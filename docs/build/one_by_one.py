@@ -102,10 +102,14 @@ def _interval(values: NDArray[np.float64]) -> str:
     """The mean with its 95 % interval; of two seeds both values, for their interval is 13 times as wide."""
     if np.isnan(values).any():
         return "not measured yet"
-    said = f"{values.mean():.2f}"
+    said = _fraction(values.mean())
     if len(values) < 2:
         return said
     if len(values) == 2:
-        return f"{said} ({', '.join(f'{value:.2f}' for value in values)})"
+        return f"{said} ({', '.join(map(_fraction, values))})"
     low, high = mean_interval(values)
-    return f"{said} ({low:.2f} to {high:.2f})"
+    return f"{said} ({_fraction(low)} to {_fraction(high)})"
+
+
+def _fraction(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # no minus before a zero
