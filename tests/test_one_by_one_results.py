@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.build.one_by_one import draw_matrices, one_by_one_table
+from docs.build.one_by_one import alone_table, draw_matrices, one_by_one_table
 from docs.build.runs import RESULTS
 
 
@@ -51,6 +51,13 @@ def test_three_seeds_have_an_interval(folder: Path) -> None:
     (folder / "dendrites-seed3.json").write_text(first.replace("[0.2, 0.8]", "[0.6, 0.8]"))
     # forgetting 0.4, 0.3, 0.2: Student's t with 2 degrees of freedom is 4.3027, the error 0.1 / sqrt(3)
     assert "0.30 (0.05 to 0.55)" in one_by_one_table(folder)
+
+
+def test_the_areas_of_tasks_learned_first(folder: Path) -> None:
+    _, _, first, second, both = (line.split("|")[2:4] for line in alone_table(folder).splitlines())
+    # dendrites (0.4 + 0.6) / 2 and 0.5, the MLP 0.5 and 0.6
+    assert [[float(cell) for cell in row] for row in (first, second)] == [[0.5, 0.5], [0.5, 0.6]]
+    assert [float(cell) for cell in both] == [0.5, 0.55]
 
 
 def test_the_matrices_are_drawn(folder: Path) -> None:

@@ -12,7 +12,7 @@ from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.inside import inside_tables
 from docs.build.markdown import insert_tables
-from docs.build.one_by_one import FOLDER, draw_matrices, one_by_one_table
+from docs.build.one_by_one import FOLDER, alone_table, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
 from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
@@ -37,7 +37,7 @@ def make_tables() -> dict[str, str]:
     tables |= inside_tables()
     tables |= sweep_tables()
     if FOLDER.exists():
-        tables["one_by_one"] = one_by_one_table()
+        tables |= {"one_by_one": one_by_one_table(), "one_by_one-alone": alone_table()}
     for name in run_names():
         tables |= run_tables(name)
     return tables

@@ -56,6 +56,16 @@ def one_by_one_table(folder: Path = FOLDER) -> str:
     return table((*headers, "forgetting", "forward transfer", "n"), rows)
 
 
+def alone_table(folder: Path = FOLDER) -> str:
+    """A row for each task: the area under its success curve when it is learned first, mean over the runs."""
+    areas = _areas_alone(folder)
+    tasks = list(dict.fromkeys(task for network in NETWORKS for task in areas[network]))
+    means = [[mean(areas[network][task]) for network in NETWORKS] for task in tasks]
+    rows = [(task, *map(_fraction, row)) for task, row in zip(tasks, means, strict=True)]
+    rows.append(("**mean**", *map(_fraction, np.mean(means, axis=0))))
+    return table(("learned first", *NETWORKS.values()), rows)
+
+
 def draw_matrices(out: Path, folder: Path = FOLDER) -> None:
     """R of every network and method, mean over the seeds: success from 0 (white) to 1."""
     figure = Figure(figsize=(11, 7.2), layout="constrained")
