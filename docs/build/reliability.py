@@ -40,6 +40,7 @@ def reliability_tables() -> dict[str, str]:
         "workers": _workers_table(),
         "fuzz": _fuzz_table(),
         "soak": _soak_table(),
+        "sweeps": _sweeps_table(),
     }
 
 
@@ -69,6 +70,18 @@ def _kills_table() -> str:
         "left over",
     )
     return table(headers, rows)
+
+
+def _sweeps_table() -> str:
+    kinds = ("driver", "run", "node", "stop", "warning")
+    rows = []
+    for backend in ("local", "ray", "slurm"):
+        found = read_findings(f"sweeps-{backend}")
+        kills = [found["kills"].get(kind, "") for kind in kinds]
+        wrong = len(found["differences"]) + len(found["failures"])
+        rows.append((backend, *kills, f"{found['minutes']:.0f}", wrong))
+    headers = ("backend", "sweep.py killed", "runs killed", "nodes killed", "sweep.py sent SIGTERM")
+    return table((*headers, "jobs warned", "minutes", "runs that failed or differ"), rows)
 
 
 def _workers_table() -> str:

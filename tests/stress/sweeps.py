@@ -67,7 +67,7 @@ def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, see
         backend: of the disturbed sweep.
         kills: in all. Each is of the driver, which is started again, of a run, or SIGTERM to the driver, which
             lets the runs save; with Ray also of a node, which comes back, with Slurm also the warning that a
-            job's time is over. One that finds nothing to kill does not count.
+            job's time is over. Each kind as often as the others; one that finds nothing to kill does not count.
         seed: of the moments.
     """
     file, harmed = calm / "sweep.yaml", folder / "harmed"
@@ -92,10 +92,12 @@ def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, see
             time.sleep(rng.uniform(1, 12))
             if driver.process.poll() is not None:
                 break  # done already
-            name = rng.choice(list(ways))
-            if ways[name]():
-                tell(f"kill: {name}")
-                found.kills[name] = found.kills.get(name, 0) + 1
+            # Each kind as often as the others, in any order.
+            for name in sorted(ways, key=lambda kind: (found.kills.get(kind, 0), rng.random())):
+                if ways[name]():
+                    tell(f"kill: {name}")
+                    found.kills[name] = found.kills.get(name, 0) + 1
+                    break
         code = driver.process.wait(_LONGEST_S)
     for wrong in [*driver.wrong, code]:
         if wrong != 0:
