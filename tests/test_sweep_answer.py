@@ -102,9 +102,9 @@ def test_the_tables_of_the_documents_have_the_answer(runs: list[Run], tmp_path: 
         ]
         for name, text in tables.items()
     }
-    arm, n, area, final, hours, steps = cells["ideas-arms"][1]
+    arm, n, area, final, minutes, steps = cells["ideas-arms"][1]
     # b: 0.5 + 0.31, 0.32, 0.33 at the end; Student's t with 2 degrees of freedom: 4.3027 * 0.01 / sqrt(3)
-    assert (arm, n, final, hours) == ("b", "3", "82.0% (79.5% to 84.5%)", "4.00")
+    assert (arm, n, final, minutes) == ("b", "3", "82.0% (79.5% to 84.5%)", "240.0")
     assert area.startswith("53.0% ")  # trapezoids: 0.25 + 0.875 * 0.32
     assert steps == "2,000 (3 of 3)"
     assert cells["ideas-arms"][0][-1] == "0 of 3 reached it"

@@ -26,6 +26,7 @@ DOCUMENTS = (
     "docs/results.md",
     "docs/reliability.md",
     "docs/continual.md",
+    "docs/sweeps.md",
 )
 
 

@@ -23,14 +23,14 @@ def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
 
 
 def _arms(rows: list[dict[str, str]]) -> str:
-    headers = ["arm", "n", "mean over the run", "at the end", "hours a run"]
+    headers = ["arm", "n", "mean over the run", "at the end", "minutes a run"]
     cells = [
         [
             row["arm"],
             row["runs"],
             _rate(row, "area"),
             _rate(row, "final"),
-            f"{float(row['hours']):.2f}",
+            f"{60 * float(row['hours']):.1f}",
         ]
         for row in rows
     ]
