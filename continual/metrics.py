@@ -56,12 +56,12 @@ def continual_world(
     |---|---|
     | average_performance | mean over all tasks at the end |
     | forgetting | mean over all tasks of own phase - end (the last task's is 0) |
-    | forward_transfer | mean over all tasks of (a - b) / (1 - b): a the mean while the task is learned, b the same of a run on that task alone |
+    | forward_transfer | mean over all tasks of (a - b) / (1 - b): a the mean while the task is learned, b the same of a run that begins with that task |
 
     Args:
         matrix: R `[T, T]`, success rates.
         while_learned: `[T]`, the area under each task's success curve in its own phase, as a fraction.
-        alone: `[T]`, the same of reference runs of as many steps; below 1.
+        alone: `[T]`, the same of reference runs, in a first phase of as many steps; below 1.
 
     Raises:
         ValueError: shapes differ, or a reference is 1, which leaves nothing to transfer.

@@ -1,6 +1,6 @@
 """Forward transfer of a run whose tasks come one after the other, as Continual World defines it.
 
-    python -m reporting.transfer runs/RUN runs/alone-*
+    python -m reporting.transfer runs/RUN runs/first-*
 
 How fast a task is learned after others is set against how fast it is learned when nothing came before. A
 reference run of a task is one whose order begins with it; its first phase alone is needed. It has the same
