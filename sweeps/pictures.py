@@ -1,0 +1,98 @@
+"""The pictures of a sweep: its arms' curves, and their differences to the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pages.contents import Picture, Table
+from reporting.comparison import Comparison
+from reporting.statistics import mean_rate_interval
+from sweeps.results import Result
+
+_X_LABEL = {
+    "train_mt10.py": "environment steps, all tasks [million]",
+    "train_permuted_mnist.py": "tasks learned",
+}
+_SUCCESS = {"train_mt10.py": "success rate", "train_permuted_mnist.py": "accuracy"}
+_LINES = ("-", "--", ":", "-.")
+
+
+def curves(command: str, results: Sequence[Result]) -> Picture:
+    """The mean of each arm, in a band over its seeds, at the steps of its first run."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    scale = 1e6 if command == "train_mt10.py" else 1
+    rows: dict[float, dict[str, str]] = {}
+    arms = list(dict.fromkeys(result.run.arm for result in results))
+    for index, arm in enumerate(arms):
+        own = [result for result in results if result.run.arm == arm]
+        steps = own[0].steps  # others' are a few steps off: an evaluation waits for a chunk's end
+        rates = np.array([np.interp(steps, one.steps, one.rates) for one in own])  # [n, k]
+        means = rates.mean(axis=0)
+        style = _LINES[index % 4] if len(steps) > 1 else "o"
+        axes.plot(
+            steps / scale, means, style, color=f"C{index % 7}", label=f"{arm}, n = {len(own)}"
+        )
+        bands = [mean_rate_interval(column) if len(own) > 1 else None for column in rates.T]
+        if len(own) > 1:
+            low, high = np.array(bands).T
+            axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
+        for step, mean, band in zip(steps, means, bands, strict=True):
+            cell = f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
+            rows.setdefault(float(step), {})[arm] = cell
+    axes.set(xlabel=_X_LABEL[command], ylabel=_SUCCESS[command], ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center")
+    table = [(f"{step:,.0f}", *(rows[step].get(arm, "") for arm in arms)) for step in sorted(rows)]
+    return Picture(
+        figure,
+        f"Mean {_SUCCESS[command]} of {', '.join(arms)} while training.",
+        f"Mean {_SUCCESS[command]} in the evaluations while training; bands are 95 % intervals over seeds.",
+        Table(("step", *arms), table),
+    )
+
+
+def differences(compared: Mapping[str, Comparison]) -> Picture:
+    """A point with both intervals for each arm."""
+    figure = Figure(figsize=(5.2, 1.1 + 0.4 * len(compared)), layout="constrained")
+    axes = figure.subplots()
+    rows = []
+    for place, (arm, found) in enumerate(compared.items()):
+        axes.plot(100 * found.difference, place, "o", color="C0")
+        cells = []
+        for interval, width in (
+            (found.interval, 3.0),
+            (found.corrected, 1.0),
+            (found.bootstrap, 0),
+        ):
+            if interval is None:
+                cells.append("-")
+                continue
+            low, high = (100 * end for end in interval)
+            cells.append(f"{low:+.1f} to {high:+.1f}")
+            if width:
+                axes.plot([low, high], [place, place], color="C0", linewidth=width)
+        values = (f"{100 * found.difference:+.1f}", *cells)
+        rows.append((arm, f"{found.seeds}", *values, f"{found.p_different:.3g}", found.verdict))
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.axvspan(-5, 5, color="0.5", alpha=0.12, lw=0)
+    axes.set_yticks(range(len(compared)), list(compared))
+    axes.set(
+        ylim=(len(compared) - 0.5, -0.5),
+        xlabel="difference to the first arm, mean over the run [points]",
+    )
+    headers = (
+        *("arm", "seeds", "difference", "95 %", "corrected", "bootstrap"),
+        *("p, Holm's correction", "verdict"),
+    )
+    means = ", ".join(f"{arm} {100 * one.difference:+.1f}" for arm, one in compared.items())
+    return Picture(
+        figure,
+        f"Differences to the first arm, in points: {means}.",
+        "Difference to the first arm in the mean over the run. Thick: 95 %; thin: corrected for the number of "
+        "comparisons. Shaded: equal within five points.",
+        Table(headers, rows),
+    )
