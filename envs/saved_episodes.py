@@ -1,4 +1,4 @@
-"""Whether a saved state of running episodes is one that the simulators can be brought to."""
+"""The running episodes as they are saved: goals and actions, from which they are rebuilt exactly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ import numpy as np
 from envs.arrays import require_range
 from envs.sizes import ACTION_SIZE
 from envs.workers.shared_arrays import Arrays
+
+_AS_THEY_ARE = ("goal", "next_goals", "time_limit", "elapsed", "memory")
+
+
+def saved_state(own: Arrays) -> dict[str, Any]:
+    """Copies of what is needed, the actions up to the longest episode's."""
+    longest = int(own.elapsed.max())
+    return {
+        **{name: getattr(own, name).copy() for name in ("obs", *_AS_THEY_ARE)},
+        "action_log": own.action_log[:, :longest].copy(),
+    }
+
+
+def take_over(state: dict[str, Any], own: Arrays) -> None:
+    """Put what `saved_state` gave into the arrays, apart from the observations: the simulators make those."""
+    for name in _AS_THEY_ARE:
+        getattr(own, name)[:] = state[name]
+    own.action_log[:, : state["action_log"].shape[1]] = state["action_log"]
 
 
 def require_state(state: dict[str, Any], own: Arrays, num_goals: int) -> None:
@@ -23,7 +41,7 @@ def require_state(state: dict[str, Any], own: Arrays, num_goals: int) -> None:
         ValueError: a shape, a dtype or a number is not possible here.
         KeyError: an array is missing.
     """
-    for name in ("goal", "next_goals", "time_limit", "elapsed", "obs", "memory"):
+    for name in ("obs", *_AS_THEY_ARE):
         expected = getattr(own, name)
         if state[name].shape != expected.shape or state[name].dtype != expected.dtype:
             raise ValueError(f"'{name}' is {state[name].dtype} {state[name].shape}")

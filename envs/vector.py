@@ -10,11 +10,11 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from envs.errors import NonFiniteError
-from envs.faults import FAULTS
+from envs.faults import FaultLog
 from envs.goal_draws import GoalDraws
 from envs.goals import GoalLists
 from envs.players import Player
-from envs.saved_episodes import require_state
+from envs.saved_episodes import require_state, saved_state, take_over
 from envs.sizes import ACTION_SIZE
 from envs.step import Step
 from envs.workers.commands import PLAY, RESET, RESTORE, Command
@@ -83,10 +83,14 @@ class MetaWorldVectorEnv:
         self.shape = (len(tasks), copies)
         self.num_envs = len(tasks) * copies
         self.longest_chunk = longest_chunk
-        self._stagger, self._autoreset, self._player = stagger, autoreset, player
+        self._stagger, self._player = stagger, player
         self._seeds = [] if seed is None else seed.spawn(self.num_envs)
         self._goals = GoalDraws(self._seeds, num_goals)
-        self._logged: set[tuple[str, int]] = set()  # task and fault: each is logged once
+        self._faults = FaultLog(
+            "the step is not learned from and its episode is dropped"
+            if autoreset
+            else "its episode stands still from here on"
+        )
 
         sizes = {"K": longest_chunk, "E": self.num_envs, "horizon": horizon, "D": 0, "S": 0, "P": 0}
         if player is not None:
@@ -205,7 +209,7 @@ class MetaWorldVectorEnv:
         names = ("action", "next_obs", "reward", "terminated", "truncated", "success")
         faults = np.where(arrays.plays, arrays.fault[index], 0)
         for row in np.flatnonzero(faults).tolist():
-            self._log_fault(row, int(faults[row]))
+            self._faults.warn(self.tasks[row // self.copies], self.describe(row), int(faults[row]))
         return Step(
             tasks=self._playing.copy(),
             obs=self._of_playing(arrays.obs_after[index]),
@@ -216,18 +220,7 @@ class MetaWorldVectorEnv:
 
     def state_dict(self) -> dict[str, Any]:
         """Goals, generators and actions of the running episodes: enough to rebuild them exactly."""
-        arrays = self._arrays
-        longest = int(arrays.elapsed.max())
-        return {
-            "goal": arrays.goal.copy(),
-            "next_goals": arrays.next_goals.copy(),
-            "time_limit": arrays.time_limit.copy(),
-            "elapsed": arrays.elapsed.copy(),
-            "obs": arrays.obs.copy(),
-            "memory": arrays.memory.copy(),
-            "action_log": arrays.action_log[:, :longest].copy(),
-            "generators": self._goals.state(),
-        }
+        return saved_state(self._arrays) | {"generators": self._goals.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> NDArray[np.float32]:
         """Rebuild the running episodes by repeating their actions; returns the observations.
@@ -243,9 +236,7 @@ class MetaWorldVectorEnv:
         require_state(state, arrays, self.num_goals)
         if self._player is not None:
             self._player.require_memory(state["memory"])
-        for name in ("goal", "next_goals", "time_limit", "elapsed", "memory"):
-            getattr(arrays, name)[:] = state[name]
-        arrays.action_log[:, : state["action_log"].shape[1]] = state["action_log"]
+        take_over(state, arrays)
         self._goals.restore(state["generators"])
         self._pool.ask(Command(RESTORE))
         self._pool.wait()
@@ -292,18 +283,6 @@ class MetaWorldVectorEnv:
 
     def _of_playing(self, flat: NDArray[Any]) -> NDArray[Any]:
         return flat.reshape(*self.shape, *flat.shape[1:])[self._playing]  # a copy
-
-    def _log_fault(self, row: int, fault: int) -> None:
-        """Log a fault, the first time that it happens in a task."""
-        task = self.tasks[row // self.copies]
-        if (task, fault) not in self._logged:
-            self._logged.add((task, fault))
-            what = (
-                "the step is not learned from and its episode is dropped"
-                if self._autoreset
-                else "its episode stands still from here on"
-            )
-            _log.warning("%s: %s; %s (said once)", self.describe(row), FAULTS[fault], what)
 
 
 def _name(seed: SeedSequence) -> str:
