@@ -61,7 +61,8 @@ def compare(
     """Compare several arms with one, by seed.
 
     The two families of p values, for a difference and for equality, are each corrected by Holm's method
-    (Holm 1979). It decides all that the corrected intervals decide, and sometimes more.
+    (Holm 1979). It decides all that the corrected intervals decide, and sometimes more. Where all seeds have the
+    same difference, an interval has no width and says nothing; sign tests decide.
 
     Args:
         differences: name of the comparison -> `[n]`, one for each seed that both arms have.
@@ -76,6 +77,14 @@ def compare(
         name: _comparison(differences[name], float(p), float(q), number, margin)
         for name, p, q in zip(names, different, equal, strict=True)
     }
+
+
+def interval_says(interval: Interval, verdict: Verdict, margin: float = MARGIN) -> bool:
+    """Whether an interval alone says what a verdict says: it is off 0, or within the margin."""
+    low, high = interval
+    if verdict == "equal":
+        return -margin < low and high < margin
+    return {"more": low > 0, "less": high < 0, "undecided": False}[verdict]
 
 
 def holm(p_values: NDArray[np.float64], number: int | None = None) -> NDArray[np.float64]:

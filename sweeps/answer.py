@@ -12,7 +12,7 @@ import numpy as np
 from tabulate import tabulate
 
 from pages.page import write_sections
-from reporting.comparison import MARGIN, Comparison, compare
+from reporting.comparison import MARGIN, Comparison, compare, interval_says
 from sweeps.definition import Sweep
 from sweeps.results import GOALS, Result, results_of
 from sweeps.runs import Run
@@ -98,10 +98,12 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     low, high = (100 * end for end in found.interval)
     wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
     said = f"{points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
+    by_interval = interval_says(found.corrected, found.verdict)
+    decided = "Decided" if by_interval else "Decided by Holm's correction alone"
     if found.verdict in ("more", "less"):
-        return said + f"Decided: {arm if found.verdict == 'more' else first} is better."
+        return said + f"{decided}: {arm if found.verdict == 'more' else first} is better."
     if found.verdict == "equal":
-        return said + f"Decided: equal within {100 * MARGIN:.0f} points."
+        return said + f"{decided}: equal within {100 * MARGIN:.0f} points."
     if found.more_seeds is None:
         return said + "Undecided."
     more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"

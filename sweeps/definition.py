@@ -29,7 +29,11 @@ ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 EVALUATED = "recording.evaluation_interval_tasks"
 """The one setting of recording that the figures of a run depend on."""
-LENGTHS = ("total_env_steps", "data.num_tasks", EVALUATED)
+MEASURED = (
+    *("total_env_steps", "env.tasks", "env.num_goals", "env.schedule"),
+    *("data.num_tasks", EVALUATED),
+)
+"""Besides those of evaluation: how long the runs are, and on what they are measured."""
 
 SETTINGS: dict[str, Settings[Any]] = {
     "train_mt10.py": MULTI_TASK,
@@ -106,7 +110,7 @@ def _evaluated(sweep: Sweep, arm: str, path: Path) -> dict[str, Any]:
                 f"{where}: machine.{key}: sweep.py sets it; use its --cores and --jobs"
             )
     leaves = flatten(asdict(config_of(sweep, arm, str(path))))
-    return {key: value for key, value in leaves if key.startswith("evaluation.") or key in LENGTHS}
+    return {key: value for key, value in leaves if key.startswith("evaluation.") or key in MEASURED}
 
 
 def config_of(sweep: Sweep, arm: str, source: str) -> Any:

@@ -45,7 +45,8 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             rows.setdefault(float(step), {})[arm] = cell
     axes.set(xlabel=_X_LABEL[command], ylabel=_SUCCESS[command], ylim=(-0.03, 1.03))
     axes.grid(alpha=0.3)
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center")
+    columns = 1 if len(arms) < 4 else 2
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
     table = [(f"{step:,.0f}", *(rows[step].get(arm, "") for arm in arms)) for step in sorted(rows)]
     return Picture(
         figure,

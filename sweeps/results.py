@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.errors import UsageError
+from configs.plain_yaml import read_yaml
 from sweeps.execution import BEGUN
 from sweeps.runs import COLUMNS, Run, read_json, read_rows
 
@@ -43,7 +45,11 @@ class Result:
 
 
 def results_of(runs: Sequence[Run]) -> list[Result]:
-    """Those of the runs that are done."""
+    """Those of the runs that are done.
+
+    Raises:
+        UsageError: a run has its report, but its metrics.csv is missing or ends long before the run did.
+    """
     return [result for run in runs if (result := _result(run)) is not None]
 
 
@@ -70,6 +76,7 @@ def _result(run: Run) -> Result | None:
     robots = run.command == "train_mt10.py"
     final = float(report["mean_success_rate" if robots else "acc"])
     written = read_rows(run.folder / "metrics.csv")
+    _require_whole(run, np.array([float(row[counter]) for row in written]))
     spent = [float(row["time/elapsed_hours"]) for row in written if row["time/elapsed_hours"]]
     rows = [row for row in written if row.get(measure)]
     steps = np.array([float(row[counter]) for row in rows])
@@ -100,6 +107,19 @@ def _result(run: Run) -> Result | None:
         hours=max(spent, default=0.0),
         places=_places(run),
     )
+
+
+def _require_whole(run: Run, counted: NDArray[np.float64]) -> None:
+    """Refuse the rows of a file that was lost or cut on its way here: they would give another area."""
+    last = counted.max(initial=0.0)
+    interval = 1
+    if run.command == "train_mt10.py":
+        interval = read_yaml(run.folder / "config.yaml")["recording"]["log_interval_env_steps"]
+    if last + interval <= run.total:  # a row is written when it is due, and not at the end
+        raise UsageError(
+            f"{run.folder}/metrics.csv: ends at {last:,.0f} of {run.total:,}, and yet there is a report.json; "
+            "copy the whole file, or delete the folder to make the run again"
+        )
 
 
 def _places(run: Run) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def runs_of(sweep: Sweep, out: Path) -> list[Run]:
 
 
 def require_same_settings(sweep: Sweep, runs: list[Run]) -> None:
-    """Raise `UsageError` if a run has been begun with other settings than its arm has now.
+    """Raise `UsageError` if a run has been begun with other settings or seed than its arm has now.
 
     What the machine is may differ. Arms and seeds may be added to the file; a folder whose runs are all of
     another sweep is refused.
@@ -122,8 +122,15 @@ def require_same_settings(sweep: Sweep, runs: list[Run]) -> None:
     for run in runs:
         path = run.folder / "config.yaml"
         if not path.is_file():
+            if run.state == "done":
+                raise UsageError(f"{path}: missing, and yet there is a report.json; copy it, too")
             continue
-        then, now = _settings(known.parse_recorded(read_yaml(path), str(path))), of_arm[run.arm]
+        recorded = known.parse_recorded(read_yaml(path), str(path))
+        if recorded.seed != run.seed:
+            raise UsageError(
+                f"{run.folder}: is a run with seed {recorded.seed}; give the folder its name"
+            )
+        then, now = _settings(recorded), of_arm[run.arm]
         other = [key for key in now if now[key] != then[key]]
         if other:
             key = other[0]

@@ -129,6 +129,22 @@ def test_corrected_intervals_hold_together_and_null_differences_are_rarely_calle
     assert called >= stats.binom.ppf(0.0001, studies, 0.04)  # and not for being useless
 
 
+def test_nine_looks_find_something_in_nothing_in_a_tenth_of_all_studies() -> None:
+    """docs/study.md: six arms and the one they share, without a difference, looked at after 12 to 20 seeds."""
+    rng = np.random.default_rng(4)
+    studies, arms, most = 4_000, 6, 20
+    rates = rng.normal(0, 1, (studies, arms + 1, most))
+    differences = rates[:, 1:] - rates[:, :1]  # [studies, arms, seeds]
+    found = np.zeros((studies, arms), dtype=bool)
+    for seeds in range(12, most + 1):
+        so_far = differences[..., :seeds]
+        t = so_far.mean(-1) / so_far.std(-1, ddof=1) * np.sqrt(seeds)
+        found |= np.abs(t) > stats.t.ppf(1 - 0.05 / 2 / arms, seeds - 1)
+        if seeds == 12:
+            assert found.any(axis=1).mean() == pytest.approx(0.042, abs=0.01)
+    assert found.any(axis=1).mean() == pytest.approx(0.107, abs=0.015)
+
+
 @pytest.mark.slow
 def test_equality_is_rarely_called_at_the_margin() -> None:
     """Where the true difference is five points, in at most 2.5 % of 1,000 studies."""

@@ -20,10 +20,13 @@ from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.markdown import insert_tables
 from docs.build.published import read_published, read_published_tasks
 from docs.build.reliability import read_soak
-from docs.build.runs import Run, run_names
+from docs.build.runs import RESULTS, Run, run_names
 from envs import ACTION_SIZE, OBS_SIZE, GoalLists, MetaWorldVectorEnv
 from reporting import plots
 from reporting.plots import plot, read_curves
+from sweeps.answer import write_answer
+from sweeps.definition import read_sweep
+from sweeps.runs import runs_of
 from training.streams import seed_streams, torch_generator
 
 
@@ -32,6 +35,14 @@ def test_the_tables_in_the_documents_are_those_of_the_files(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "<!-- table " in text
     assert insert_tables(text, make_tables()) == text, "run `python -m docs.build`"
+
+
+@pytest.mark.parametrize("file", ["arms.csv", "comparisons.csv"])
+def test_the_studys_answer_is_that_of_its_runs(file: str, tmp_path: Path) -> None:
+    folder = RESULTS / "sweeps" / "study"
+    sweep = read_sweep(ROOT / "examples" / "study.yaml")
+    write_answer(sweep, runs_of(sweep, folder), tmp_path)
+    assert (tmp_path / file).read_text() == (folder / file).read_text()
 
 
 def test_every_run_with_a_report_is_found() -> None:

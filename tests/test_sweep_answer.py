@@ -13,9 +13,11 @@ import pytest
 from scipy import stats
 
 from configs import dump_config
+from configs.errors import UsageError
 from configs.loading import load_config
-from docs.build.sweeps import sweep_tables
-from sweeps.answer import write_answer
+from docs.build.sweeps import draw_sweeps, sweep_tables
+from reporting.comparison import compare
+from sweeps.answer import verdict_of, write_answer
 from sweeps.definition import Sweep
 from sweeps.execution import BEGUN
 from sweeps.results import mean_of_curve, results_of
@@ -42,7 +44,7 @@ def finish(run: Run, rates: Sequence[float], final: float) -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Run]:
-    found = runs_of(SWEEP, tmp_path)
+    found = runs_of(SWEEP, tmp_path / "sweeps" / "ideas")
     for run in found:
         shift = 0.0 if run.arm == "a" else 0.3 + 0.01 * run.seed
         finish(run, [0.1 + shift, 0.2 + shift, 0.4 + shift, 0.6 + shift], 0.5 + shift)
@@ -114,6 +116,20 @@ def test_the_tables_of_the_documents_have_the_answer(runs: list[Run], tmp_path: 
     ]
 
 
+def test_the_pictures_of_the_documents_are_drawn_from_the_runs(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    (tmp_path / "sweeps" / "ideas" / "sweep.yaml").write_text(
+        "config: smoke\narms: {a: {}, b: {network: {activation: relu}}}\nseeds: [1, 2, 3]\n"
+    )
+    images = tmp_path / "images"
+    images.mkdir()
+    draw_sweeps(images, tmp_path / "sweeps")
+    drawn = sorted(path.name for path in images.iterdir())
+    assert drawn == ["ideas-curves.png", "ideas-differences.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in images.iterdir())
+
+
 def test_seeds_that_one_arm_lacks_count_in_no_difference(runs: list[Run], tmp_path: Path) -> None:
     (runs[-1].folder / "report.json").write_text('{"mean_success')  # killed while it wrote
     assert runs[-1].state == "begun"
@@ -133,6 +149,28 @@ def test_the_planned_comparisons_count_before_their_arms_have_runs(
     low, high = test.confidence_interval(1 - 0.05 / 2)
     assert float(row["corrected_high"]) - float(row["corrected_low"]) == pytest.approx(high - low)
     assert float(row["p_different"]) == pytest.approx(2 * test.pvalue)
+
+
+def test_a_run_whose_curve_was_cut_on_the_way_is_refused(runs: list[Run]) -> None:
+    path = runs[1].folder / "metrics.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")
+    with pytest.raises(UsageError, match=r"b-seed1/metrics.csv: ends at 1,500 of 2,000") as error:
+        results_of(runs)
+    assert "\n" not in str(error.value)
+    path.unlink()
+    with pytest.raises(UsageError, match="ends at 0 of 2,000, and yet"):
+        results_of(runs)
+
+
+def test_what_holms_method_alone_decides_is_said_so() -> None:
+    """Of two comparisons the second has to pass a t test at 5 % alone; its interval is for 2.5 %."""
+    clear, weak = np.array([0.30, 0.31, 0.29, 0.30]), np.array([0.10, 0.17, 0.03, 0.20])
+    found = compare({"clear": clear, "weak": weak})
+    assert 0.025 < stats.ttest_1samp(weak, 0).pvalue < 0.05
+    assert verdict_of("clear", "a", found["clear"]).endswith("Decided: clear is better.")
+    assert verdict_of("weak", "a", found["weak"]).endswith(
+        "Decided by Holm's correction alone: weak is better."
+    )
 
 
 def test_one_arm_has_an_answer_and_no_comparison(runs: list[Run], tmp_path: Path) -> None:
@@ -164,7 +202,13 @@ def test_robots_one_after_the_other_are_measured_where_all_tasks_are(tmp_path: P
 
 
 def test_permuted_images_are_measured_by_accuracy_after_each_task(tmp_path: Path) -> None:
-    images = Sweep(arms={"a": None}, seeds=[1], command="train_permuted_mnist.py", config="digits")
+    images = Sweep(
+        arms={"a": None},
+        seeds=[1],
+        command="train_permuted_mnist.py",
+        config="digits",
+        settings={"data": {"num_tasks": 2}},
+    )
     (run,) = runs_of(images, tmp_path)
     finish(run, [], final=0.0)
     lines = ["tasks_done,eval/accuracy,time/elapsed_hours", "1,0.9,0.1", "1,,0.15", "2,0.7,0.2"]

@@ -17,12 +17,12 @@ from sweeps.runs import require_same_settings, runs_of
 
 GOOD = """
 config: smoke
-settings: {agent: {actor_lr: 0.002}, total_env_steps: 3000}
+settings: {agent: {actor_lr: 0.002}, total_env_steps: 3000, env: {tasks: [reach-v3, push-v3]}}
 arms:
   dendrites:
   relu: {network: {activation: relu}, replay: {rehearsal: false}}
-  two_tasks:
-    env: {tasks: [reach-v3, push-v3]}
+  faster:
+    network: {num_segments: 8}
     agent: {actor_lr: 0.003}
 seeds: [3, 1]
 """
@@ -37,8 +37,8 @@ def written(folder: Path, text: str = GOOD) -> Path:
 def test_runs_are_every_arm_with_every_seed(tmp_path: Path) -> None:
     runs = runs_of(read_sweep(written(tmp_path)), tmp_path)
     assert [run.name for run in runs] == [
-        *("dendrites-seed3", "relu-seed3", "two_tasks-seed3"),
-        *("dendrites-seed1", "relu-seed1", "two_tasks-seed1"),
+        *("dendrites-seed3", "relu-seed3", "faster-seed3"),
+        *("dendrites-seed1", "relu-seed1", "faster-seed1"),
     ]
     assert {run.state for run in runs} == {"new"}
 
@@ -51,7 +51,7 @@ def test_the_command_line_gives_the_settings_of_the_arm(tmp_path: Path) -> None:
         assert replace(command.settings, machine=expected.machine) == expected
         assert command.out == run.folder
         assert (command.settings.machine.threads, command.settings.machine.workers) == (1, 1)
-        own = {"two_tasks": 0.003}.get(run.arm, 0.002)
+        own = {"faster": 0.003}.get(run.arm, 0.002)
         assert (expected.agent.actor_lr, expected.total_env_steps) == (own, 3000)
 
 
@@ -88,6 +88,10 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
             "arms.b: evaluation.goals: 3 here, 5 in a; arms that are compared are measured alike",
         ),
         (
+            "arms: {a: , b: {env: {tasks: [reach-v3, push-v3]}}}\nseeds: [1]\nconfig: smoke",
+            "arms.b: env.tasks: ('reach-v3', 'push-v3') here, 'mt10' in a",
+        ),
+        (
             "arms: {a: , b: {total_env_steps: 3000}}\nseeds: [1]",
             "arms.b: total_env_steps: 3000 here, 3000000 in a",
         ),
@@ -119,6 +123,14 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
     other = read_sweep(written(tmp_path, GOOD.replace("3000", "4000")))
     with pytest.raises(UsageError, match="begun with total_env_steps 3000, arm dendrites has 4000"):
         require_same_settings(other, runs_of(other, tmp_path))
+    (runs[0].folder / "report.json").write_text("{}")
+    (runs[0].folder / "config.yaml").write_text(dump_config(replace(command.settings, seed=7)))
+    with pytest.raises(UsageError, match="dendrites-seed3: is a run with seed 7"):
+        require_same_settings(read, runs)
+    (runs[0].folder / "config.yaml").unlink()
+    with pytest.raises(UsageError, match="missing, and yet there is"):
+        require_same_settings(read, runs)
+    (runs[0].folder / "config.yaml").write_text(dump_config(command.settings))
     stranger = read_sweep(written(tmp_path, "arms: {other: }\nseeds: [1]"))
     with pytest.raises(UsageError, match="has the runs of another sweep; give another --out"):
         require_same_settings(stranger, runs_of(stranger, tmp_path))

@@ -18,7 +18,7 @@ from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
-from docs.build.sweeps import sweep_tables
+from docs.build.sweeps import draw_sweeps, sweep_tables
 
 DOCUMENTS = (
     "README.md",
@@ -27,6 +27,7 @@ DOCUMENTS = (
     "docs/reliability.md",
     "docs/continual.md",
     "docs/sweeps.md",
+    "docs/study.md",
 )
 
 
@@ -57,6 +58,7 @@ def draw_figures() -> None:
             draw_permuted(base, images / f"{base}.png")
     if FOLDER.exists():
         draw_matrices(images / "one_by_one.png")
+    draw_sweeps(images)
 
 
 def main() -> None:

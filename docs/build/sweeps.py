@@ -1,15 +1,26 @@
-"""Tables of a sweep's answer: docs/results/sweeps/NAME has its arms.csv and comparisons.csv."""
+"""A sweep's answer: docs/results/sweeps/NAME has its arms.csv and comparisons.csv, some have the runs, too."""
 
 from __future__ import annotations
 
 from math import isnan
 from pathlib import Path
+from typing import cast
 
 from docs.build.markdown import table
 from docs.build.runs import RESULTS, read_csv
+from reporting.comparison import Verdict, interval_says
+from sweeps.answer import compare_arms
+from sweeps.definition import read_sweep
+from sweeps.pictures import curves, differences
+from sweeps.results import results_of
+from sweeps.runs import runs_of
 
 FOLDER = RESULTS / "sweeps"
-_VERDICTS = {"more": "better", "less": "worse", "equal": "equal within 5 points"}
+_VERDICTS: dict[Verdict, str] = {
+    "more": "better",
+    "less": "worse",
+    "equal": "equal within 5 points",
+}
 
 
 def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
@@ -20,6 +31,16 @@ def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
         tables[f"{name}-arms"] = _arms(read_csv(answer.with_name("arms.csv")))
         tables[f"{name}-comparisons"] = _comparisons(read_csv(answer))
     return tables
+
+
+def draw_sweeps(images: Path, folder: Path = FOLDER) -> None:
+    """NAME-curves.png and NAME-differences.png of every sweep whose runs are there, too: its page's pictures."""
+    for file in folder.glob("*/sweep.yaml"):
+        sweep, name = read_sweep(file), file.parent.name
+        results = results_of(runs_of(sweep, file.parent))
+        compared = compare_arms(results, list(sweep.arms), "area", len(sweep.arms) - 1)
+        curves(sweep.command, results).figure.savefig(images / f"{name}-curves.png", dpi=150)
+        differences(compared).figure.savefig(images / f"{name}-differences.png", dpi=150)
 
 
 def _arms(rows: list[dict[str, str]]) -> str:
@@ -52,7 +73,7 @@ def _comparisons(rows: list[dict[str, str]]) -> str:
             _ends(row, "interval"),
             _ends(row, "corrected"),
             row["seeds"],
-            _VERDICTS.get(row["verdict"], _undecided(row["more_seeds"])),
+            _verdict(row),
         )
         for row in rows
     ]
@@ -75,5 +96,9 @@ def _ends(row: dict[str, str], name: str) -> str:
     return f"{100 * float(low):+.1f} to {100 * float(high):+.1f}" if low else ""
 
 
-def _undecided(more_seeds: str) -> str:
-    return f"undecided; about {more_seeds} more seeds" if more_seeds else "undecided"
+def _verdict(row: dict[str, str]) -> str:
+    verdict, more = cast(Verdict, row["verdict"]), row["more_seeds"]
+    if verdict == "undecided":
+        return f"undecided; about {more} more seeds" if more else "undecided"
+    corrected = float(row["corrected_low"]), float(row["corrected_high"])
+    return _VERDICTS[verdict] + ("" if interval_says(corrected, verdict) else ", by Holm alone")
