@@ -19,7 +19,7 @@ MARGIN = 0.05
 """Differences within this many are 'equal': five points of success."""
 LEVEL = 0.05
 LEAST_SEEDS = 3
-"""Two differences that happen to be alike say nothing."""
+"""Two differences that happen to be alike say nothing, and their spread says little."""
 _MOST_SEEDS = 10_000
 
 
@@ -137,13 +137,13 @@ def _comparison(
 
 def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -> int | None:
     """Until half the interval is shorter than the way from the mean to 0, or to the margin."""
-    if len(values) < 2:
+    if len(values) < LEAST_SEEDS:
         return None
     if _alike(values):
         return max(1, math.ceil(math.log2(2 / (1 - confidence))) - len(values))
     mean = abs(float(values.mean()))
     spread, way = float(values.std(ddof=1)), max(mean, margin - mean)
-    for seeds in range(max(LEAST_SEEDS, len(values)), _MOST_SEEDS):
+    for seeds in range(len(values), _MOST_SEEDS):
         half = stats.t.ppf((1 + confidence) / 2, seeds - 1) * spread / math.sqrt(seeds)
         if half < way:
             return max(1, seeds - len(values))

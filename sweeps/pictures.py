@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pages.contents import Picture, Table
-from reporting.comparison import Comparison
+from reporting.comparison import LEAST_SEEDS, Comparison
 from reporting.statistics import mean_rate_interval
 from sweeps.results import Result
 
@@ -37,7 +37,7 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             steps / scale, means, style, color=f"C{index % 7}", label=f"{arm}, n = {len(own)}"
         )
         bands = [mean_rate_interval(column) if len(own) > 1 else None for column in rates.T]
-        if len(own) > 1:
+        if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
             low, high = np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
         for step, mean, band in zip(steps, means, bands, strict=True):
@@ -51,7 +51,8 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
     return Picture(
         figure,
         f"Mean {_SUCCESS[command]} of {', '.join(arms)} while training.",
-        f"Mean {_SUCCESS[command]} in the evaluations while training; bands are 95 % intervals over seeds.",
+        f"Mean {_SUCCESS[command]} in the evaluations while training; bands are 95 % intervals over "
+        f"seeds, from {LEAST_SEEDS} seeds on.",
         Table(("step", *arms), table),
     )
 
@@ -80,6 +81,10 @@ def differences(compared: Mapping[str, Comparison]) -> Picture:
         rows.append((arm, f"{found.seeds}", *values, f"{found.p_different:.3g}", found.verdict))
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.axvspan(-5, 5, color="0.5", alpha=0.12, lw=0)
+    low, high = axes.get_xlim()
+    axes.set_xlim(
+        max(low, -100), min(high, 100)
+    )  # two rates differ by no more; intervals may go on
     axes.set_yticks(range(len(compared)), list(compared))
     axes.set(
         ylim=(len(compared) - 0.5, -0.5),
