@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import UsageError
+from configs.loading import MULTI_TASK
 from configs.plain_yaml import read_yaml
 from sweeps.execution import BEGUN
 from sweeps.runs import COLUMNS, Run, read_json, read_rows
@@ -114,8 +115,10 @@ def _require_whole(run: Run, counted: NDArray[np.float64]) -> None:
     last = counted.max(initial=0.0)
     interval = 1
     if run.command == "train_mt10.py":
-        interval = read_yaml(run.folder / "config.yaml")["recording"]["log_interval_env_steps"]
-    if last + interval <= run.total:  # a row is written when it is due, and not at the end
+        path = run.folder / "config.yaml"
+        recorded = MULTI_TASK.parse_recorded(read_yaml(path), str(path))
+        interval = recorded.recording.log_interval_env_steps
+    if last < run.total // interval * interval:  # a row is written when it is due, not at the end
         raise UsageError(
             f"{run.folder}/metrics.csv: ends at {last:,.0f} of {run.total:,}, and yet there is a report.json; "
             "copy the whole file, or delete the folder to make the run again"

@@ -157,6 +157,9 @@ def test_a_run_whose_curve_was_cut_on_the_way_is_refused(runs: list[Run]) -> Non
     with pytest.raises(UsageError, match=r"b-seed1/metrics.csv: ends at 1,500 of 2,000") as error:
         results_of(runs)
     assert "\n" not in str(error.value)
+    path.write_text(path.read_text() + "1900,,\n")  # the row at 2,000 was due
+    with pytest.raises(UsageError, match="ends at 1,900 of 2,000"):
+        results_of(runs)
     path.unlink()
     with pytest.raises(UsageError, match="ends at 0 of 2,000, and yet"):
         results_of(runs)
