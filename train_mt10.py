@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_steps_left,
         write_config,
     )
+    from training.sessions import write_session
 
     config = command.settings
     configure_logging()
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if checkpoint is not None:
             require_steps_left(checkpoint, config.total_env_steps)
         write_config(run, dump_config(config))
+        write_session(run, checkpoint, plan.device, plan.precision)
         return train(plan, run, checkpoint)
 
 

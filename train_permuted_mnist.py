@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from permuted_mnist.forecast import describe, require_memory
     from permuted_mnist.run_state import RunState
     from training.run_folder import create_run_folder, open_run, write_config
+    from training.sessions import write_session
 
     config = command.settings
     configure_logging()
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = command.resume or create_run_folder(command.out, command.config, config.seed)
     with open_run(run, SCRIPT, resume=command.resume is not None) as checkpoint:
         write_config(run, PERMUTED.dump(config))
+        write_session(run, checkpoint, state.device, state.precision)
         if checkpoint is not None:
             state.restore(checkpoint)
             print(f"resumed at gradient step {state.progress.gradient_steps:,}")

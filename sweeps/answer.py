@@ -51,7 +51,7 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
             for arm, found in by_arm.items()
         ],
     )
-    said = [("done", f"{len(results)} of {len(runs)} runs.")] + [
+    said = [("done", f"{len(results)} of {len(runs)} runs."), *_mixed_processors(results)] + [
         (f"{arm} against {first}, {MEASURES[measure]}", verdict_of(arm, first, found))
         for measure, by_arm in compared.items()
         for arm, found in by_arm.items()
@@ -68,7 +68,7 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
             table,
             "",
             *(": ".join(one) for one in said),
-            f"page: {out}/report.html; runs.csv, arms.csv{', comparisons.csv' if said[1:] else ''}",
+            f"page: {out}/report.html; runs.csv, arms.csv{', comparisons.csv' if any(compared.values()) else ''}",
         ]
     )
 
@@ -110,6 +110,23 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     return said + f"Undecided: about {more} would decide it, if mean and spread stay as they are."
 
 
+def _mixed_processors(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """A warning, where the runs of a seed were not all made alike."""
+    of_seed: dict[int, set[str]] = {}
+    for result in results:
+        of_seed.setdefault(result.run.seed, set()).update(result.processors)
+    mixed = [f"{seed}" for seed, processors in of_seed.items() if len(processors) > 1]
+    if not mixed:
+        return []
+    seeds = f"seed{'' if len(mixed) == 1 else 's'} {', '.join(mixed)}"
+    return [
+        (
+            "processors",
+            f"not the same for all runs of {seeds}: part of a difference may come from that.",
+        )
+    ]
+
+
 def _run_row(result: Result) -> dict[str, Any]:
     row: dict[str, Any] = {
         "arm": result.run.arm,
@@ -120,7 +137,8 @@ def _run_row(result: Result) -> dict[str, Any]:
     }
     for goal, reached in zip(GOALS, result.reached, strict=False):
         row[f"steps_to_{goal:.0%}"], row[f"hours_to_{goal:.0%}"] = reached or ("", "")
-    return {**row, "places": "; ".join(result.places)}
+    row["places"], row["processors"] = "; ".join(result.places), "; ".join(result.processors)
+    return row
 
 
 def _arm_row(summary: ArmSummary) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from configs.loading import MULTI_TASK
 from configs.plain_yaml import read_yaml
 from sweeps.execution import BEGUN
 from sweeps.runs import COLUMNS, Run, read_json, read_rows
+from training.sessions import SESSIONS
 
 GOALS = (0.5, 0.9, 0.99)
 """Success rates whose first crossing is looked for."""
@@ -33,6 +34,7 @@ class Result:
             images, whose accuracy begins high and falls.
         hours: of training.
         places: machines or nodes that it was on, in order.
+        processors: of its sessions.csv, in order, each with its precision.
     """
 
     run: Run
@@ -43,6 +45,7 @@ class Result:
     reached: tuple[tuple[float, float] | None, ...]
     hours: float
     places: tuple[str, ...]
+    processors: tuple[str, ...]
 
 
 def results_of(runs: Sequence[Run]) -> list[Result]:
@@ -107,6 +110,7 @@ def _result(run: Run) -> Result | None:
         ),
         hours=max(spent, default=0.0),
         places=_places(run),
+        processors=_processors(run),
     )
 
 
@@ -126,11 +130,30 @@ def _require_whole(run: Run, counted: NDArray[np.float64]) -> None:
 
 
 def _places(run: Run) -> tuple[str, ...]:
-    """Where it was begun and resumed, without repeats in a row."""
+    """Where it was begun and resumed."""
     try:
         lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     begun = [line for line in lines if line.startswith(BEGUN) and " on " in line]
     places = [line.split(" on ", 1)[1].split(": ", 1)[0] for line in begun]
-    return tuple([*places[:1], *(new for old, new in pairwise(places) if new != old)])
+    return _changes(places)
+
+
+def _processors(run: Run) -> tuple[str, ...]:
+    """By name, with the GPU where there is one, and the precision."""
+    return _changes(
+        [
+            ", ".join(
+                (row.get(key) or "").removeprefix("torch.")
+                for key in ("processor", "device", "precision")
+                if row.get(key) != "cpu"
+            )
+            for row in read_rows(run.folder / SESSIONS)
+        ]
+    )
+
+
+def _changes(values: Sequence[str]) -> tuple[str, ...]:
+    """Without repeats in a row."""
+    return tuple([*values[:1], *(new for old, new in pairwise(values) if new != old)])

@@ -75,11 +75,15 @@ def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
     for run in runs:
         result = done.get(run.name)
         if result is None:
-            rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", "", "", "", ""))
+            rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", *[""] * 5))
             continue
         values = (f"{result.final:.1%}", f"{result.area:.1%}", f"{60 * result.hours:.1f}")
-        rows.append((run.name, "done", *values, ", then ".join(result.places)))
-    headers = ("run", "state", "at the end", "mean over the run", "minutes", "where")
+        where = (", then ".join(result.places), ", then ".join(result.processors))
+        rows.append((run.name, "done", *values, *where))
+    headers = (
+        *("run", "state", "at the end", "mean over the run"),
+        *("minutes", "where", "processor"),
+    )
     return Section("Runs", table=Table(headers, rows))
 
 

@@ -15,11 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 
 from configs import Config
 from configs.permuted_mnist import PermutedConfig
 from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
+from training.sessions import SESSIONS, write_session
 
 README = ROOT / "README.md"
 SCRIPTS = ("train_mt10.py", "train_permuted_mnist.py", "evaluate.py", "sweep.py")
@@ -77,6 +79,12 @@ def test_metrics_document_defines_every_key_once() -> None:
     assert sorted(set(documented)) == sorted(PATTERNS)
     assert len(documented) == len(set(documented)), "a key is defined twice"
     assert table_cells(ROOT / "docs/metrics.md", "column") == list(COUNTER_COLUMNS)
+
+
+def test_metrics_document_has_the_columns_of_sessions_csv(tmp_path: Path) -> None:
+    write_session(tmp_path, None, torch.device("cpu"), torch.float32)
+    header = (tmp_path / SESSIONS).read_text().splitlines()[0]
+    assert table_cells(ROOT / "docs/metrics.md", "of a start") == header.split(",")
 
 
 def command_lines(path: Path) -> list[list[str]]:

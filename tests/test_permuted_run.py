@@ -115,6 +115,9 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     code, said = train("--resume", stopped)
     assert code == 0
     assert f"resumed at gradient step {stop}" in said
+    with (stopped / "sessions.csv").open(newline="") as file:
+        begun = [row["from_checkpoint"] for row in csv.DictReader(file)]
+    assert begun == ["", f"step_{stop:09d}"]
     assert differences(whole, stopped) == []
     assert train("--resume", stopped)[0] == 0  # a finished run changes nothing
     assert differences(whole, stopped) == []

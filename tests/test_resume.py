@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -80,6 +81,9 @@ def test_resume_is_exact_in_the_middle_of_episodes_and_of_a_row(
     assert noise_started.all()
     assert steps_held.any()
     resume(out, "--total-env-steps", TINY_STEPS)
+    with (out / "sessions.csv").open(newline="") as file:
+        begun = [row["from_checkpoint"] for row in csv.DictReader(file)]
+    assert begun == ["", "step_000000340"]
     # The first leg ended with a checkpoint and a config of its own; the rest is the same run.
     assert differences(tiny_run, out) == []
 

@@ -60,6 +60,29 @@ def test_a_runs_result(runs: list[Run]) -> None:
     assert progress_of(runs[0]).fraction == 1.0
 
 
+def test_runs_of_a_seed_on_other_processors_are_named(runs: list[Run], tmp_path: Path) -> None:
+    def was_on(run: Run, *rows: str) -> None:
+        text = "".join(f"{row}\n" for row in ("processor,device,precision", *rows))
+        (run.folder / "sessions.csv").write_text(text)
+
+    first = {run.name: run for run in runs}
+    assert "processors" not in write_answer(SWEEP, runs, tmp_path)  # not known is not different
+    was_on(first["a-seed1"], "Z80,cpu,torch.float32", "Z80,cpu,torch.float32")
+    was_on(first["b-seed1"], "Z80,cpu,torch.float32")
+    was_on(first["a-seed2"], "Z80,cpu,torch.float32", "Z80,H100,torch.bfloat16")
+    assert "processors" in (said := write_answer(SWEEP, runs, tmp_path))
+    assert "not the same for all runs of seed 2:" in said
+    was_on(first["b-seed3"], "Z80,cpu,torch.float32")
+    was_on(first["a-seed3"], "Z80,cpu,torch.bfloat16")
+    assert "of seeds 2, 3:" in write_answer(SWEEP, runs, tmp_path)
+    with (tmp_path / "runs.csv").open() as file:
+        found = {f"{row['arm']}{row['seed']}": row["processors"] for row in csv.DictReader(file)}
+    assert found["a1"] == "Z80, float32"
+    assert found["a2"] == "Z80, float32; Z80, H100, bfloat16"
+    assert found["b2"] == ""
+    assert "Z80, float32, then Z80, H100, bfloat16" in (tmp_path / "report.html").read_text()
+
+
 def test_the_mean_of_a_curve_is_its_numeric_integral() -> None:
     rng = np.random.default_rng(0)
     steps, rates = np.sort(rng.uniform(1, 100, 8)), rng.uniform(size=8)

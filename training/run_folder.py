@@ -1,4 +1,4 @@
-"""The folder of a run: config.yaml, metrics.csv, tensorboard/, checkpoints/, report.*."""
+"""The folder of a run: config.yaml, sessions.csv, metrics.csv, tensorboard/, checkpoints/, report.*."""
 
 from __future__ import annotations
 

@@ -21,8 +21,7 @@ from configs.errors import UsageError
 from configs.loading import fixed_changes, parse_recorded_config
 from envs import NonFiniteError
 from envs.arrays import require_range
-from machine.cores import processor_name
-from machine.versions import package_versions
+from machine.fingerprint import fingerprint
 from training.checkpoints.folder import (
     BEST,
     NEWEST,
@@ -64,7 +63,7 @@ def save_newest(run: RunState, folder: Path) -> Path:
     }
     state = {
         **_header(run),
-        "machine": _machine(run),
+        "machine": fingerprint(run.plan.device, run.plan.precision),
         "goal_generators": simulators["generators"],
         "metrics": run.metrics.state_dict(),
     }
@@ -112,21 +111,9 @@ def restore(run: RunState, checkpoint: Path) -> None:
         simulators = {**_group(loop, "envs"), "generators": state["goal_generators"]}
         run.collector.obs = run.collector.envs.load_state_dict(simulators)
         _require_agreement(run)
-        _log_differences(state["machine"], _machine(run))
+        _log_differences(state["machine"], fingerprint(run.plan.device, run.plan.precision))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UsageError(f"{checkpoint}: can't be resumed ({error!r:.200})") from error
-
-
-def _machine(run: RunState) -> dict[str, str]:
-    """What bit for bit equality depends on, apart from the settings."""
-    where = run.plan.device
-    return {
-        **package_versions(),
-        "processor": processor_name(),
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
-        "precision": str(run.plan.precision),
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def _log_differences(then: dict[str, str], now: dict[str, str]) -> None:

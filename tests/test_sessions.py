@@ -1,0 +1,73 @@
+"""sessions.csv of a run, and the version of the code in it."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from conftest import ROOT
+
+from machine.cores import processor_name
+from machine.device import resolve_precision
+from machine.versions import code_version
+from training.sessions import SESSIONS, write_session
+
+CPU = torch.device("cpu")
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / SESSIONS).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_finished_run_says_where_it_was_made(tiny_run: Path) -> None:
+    (row,) = rows_of(tiny_run)
+    begun = datetime.fromisoformat(row["begun_utc"])
+    assert timedelta(0) < datetime.now(UTC) - begun < timedelta(hours=1)
+    assert (row["from_checkpoint"], row["processor"]) == ("", processor_name())
+    assert (row["torch"], row["mujoco"]) == (version("torch"), version("mujoco"))
+    precision = resolve_precision("auto", CPU)
+    assert (row["device"], row["precision"]) == ("cpu", str(precision))
+    assert row["code"].removesuffix("-dirty") == code_version(ROOT).removesuffix("-dirty")
+
+
+def test_a_row_for_each_time_that_it_goes_on(tmp_path: Path) -> None:
+    write_session(tmp_path, None, CPU, torch.float32)
+    write_session(tmp_path, tmp_path / "checkpoints" / "step_000000340", CPU, torch.bfloat16)
+    first, second = rows_of(tmp_path)
+    assert second["from_checkpoint"] == "step_000000340"
+    assert (first["precision"], second["precision"]) == ("torch.float32", "torch.bfloat16")
+
+
+def test_a_run_of_another_version_keeps_its_columns(tmp_path: Path) -> None:
+    (tmp_path / SESSIONS).write_text("processor,gone,precision\nZ80,1,torch.int8\n")
+    write_session(tmp_path, None, CPU, torch.float32)
+    assert rows_of(tmp_path) == [
+        {"processor": "Z80", "gone": "1", "precision": "torch.int8"},
+        {"processor": processor_name(), "gone": "", "precision": "torch.float32"},
+    ]
+
+
+def test_the_code_is_a_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:
+    assert code_version(tmp_path) == ""
+    git(tmp_path, "init", "--quiet")
+    assert code_version(tmp_path) == ""  # nothing is committed yet
+    (tmp_path / "idea.py").write_text("lr = 1\n")
+    git(tmp_path, "add", "idea.py")
+    git(tmp_path, "commit", "--quiet", "--message", "An idea")
+    git(tmp_path, "tag", "v1")
+    commit = git(tmp_path, "rev-parse", "HEAD")[:12]
+    (tmp_path / "notes.txt").write_text("not tracked\n")
+    assert code_version(tmp_path) == commit
+    (tmp_path / "idea.py").write_text("lr = 2\n")
+    assert code_version(tmp_path) == f"{commit}-dirty"
