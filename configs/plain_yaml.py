@@ -1,4 +1,4 @@
-"""YAML files of plain data: no aliases, no depth, no size out of proportion."""
+"""YAML files of plain data: no aliases, no key twice, no depth, no size out of proportion."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ _OF_YAML_TAGS = (
 )  # what PyYAML raises on `!!int ""` and such
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what SafeLoader drops without a word: the first of two equal keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"line {node.start_mark.line + 1}: {key!r:.80} is there twice")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """The plain data in a YAML file; `UsageError` if it can't be read or parsed."""
     try:
@@ -25,7 +36,7 @@ def read_yaml(path: Path) -> Any:
             raise UsageError(f"{path}: not a file of at most {_MAX_CONFIG_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
         _require_plain_yaml(text)
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: can't be read ({error})") from error
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, *_OF_YAML_TAGS) as error:

@@ -18,6 +18,7 @@ from sweeps.results import GOALS, Result, results_of
 from sweeps.runs import Run
 from sweeps.sections import sections_of
 from sweeps.summary import ArmSummary, summarize
+from training.sessions import FROM, WHEN
 
 MEASURES = {"area": "mean over the run", "final": "at the end (secondary)"}
 """Attribute of `Result` -> in words. The first is what a sweep is decided by."""
@@ -51,7 +52,7 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
             for arm, found in by_arm.items()
         ],
     )
-    said = [("done", f"{len(results)} of {len(runs)} runs."), *_mixed_processors(results)] + [
+    said = [("done", f"{len(results)} of {len(runs)} runs."), *_not_alike(results)] + [
         (f"{arm} against {first}, {MEASURES[measure]}", verdict_of(arm, first, found))
         for measure, by_arm in compared.items()
         for arm, found in by_arm.items()
@@ -110,19 +111,25 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     return said + f"Undecided: about {more} would decide it, if mean and spread stay as they are."
 
 
-def _mixed_processors(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """A warning, where the runs of a seed were not all made alike."""
-    of_seed: dict[int, set[str]] = {}
+def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """A warning, where the runs of a seed were not all made with the same code on the same machine."""
+    of_seed: dict[int, list[dict[str, str]]] = {}
     for result in results:
-        of_seed.setdefault(result.run.seed, set()).update(result.processors)
-    mixed = [f"{seed}" for seed, processors in of_seed.items() if len(processors) > 1]
-    if not mixed:
+        of_seed.setdefault(result.run.seed, []).extend(result.sessions)
+    seeds, keys = [], set()
+    for seed, sessions in of_seed.items():
+        columns = {key for session in sessions for key in session if key} - {WHEN, FROM}
+        other = {key for key in columns if len({session.get(key) for session in sessions}) > 1}
+        seeds += [f"{seed}"] if other else []
+        keys |= other
+    if not seeds:
         return []
-    seeds = f"seed{'' if len(mixed) == 1 else 's'} {', '.join(mixed)}"
+    which = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(seeds)}"
     return [
         (
-            "processors",
-            f"not the same for all runs of {seeds}: part of a difference may come from that.",
+            "made alike",
+            f"not all runs of {which}: {', '.join(sorted(keys))} (sessions.csv). Part of a difference may "
+            "come from that.",
         )
     ]
 
@@ -137,7 +144,8 @@ def _run_row(result: Result) -> dict[str, Any]:
     }
     for goal, reached in zip(GOALS, result.reached, strict=False):
         row[f"steps_to_{goal:.0%}"], row[f"hours_to_{goal:.0%}"] = reached or ("", "")
-    row["places"], row["processors"] = "; ".join(result.places), "; ".join(result.processors)
+    for name in ("places", "processors", "code"):
+        row[name] = "; ".join(getattr(result, name))
     return row
 
 

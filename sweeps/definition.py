@@ -30,8 +30,8 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 EVALUATED = "recording.evaluation_interval_tasks"
 """The one setting of recording that the figures of a run depend on."""
 MEASURED = (
-    *("total_env_steps", "env.tasks", "env.num_goals", "env.schedule"),
-    *("data.num_tasks", EVALUATED),
+    *("total_env_steps", "env.tasks", "env.num_goals", "env.schedule", "env.steps_per_task"),
+    *("data.name", "data.num_tasks", "data.evaluate_on", EVALUATED),
 )
 """Besides those of evaluation: how long the runs are, and on what they are measured."""
 
@@ -104,12 +104,13 @@ def _evaluated(sweep: Sweep, arm: str, path: Path) -> dict[str, Any]:
     where, changed = f"{path}: arms.{arm}", sweep.changes(arm)
     if "seed" in changed:
         raise UsageError(f"{where}: seed: the runs' seeds are those under 'seeds'")
+    config = config_of(sweep, arm, str(path))
     for key in ("threads", "workers"):
         if key in (changed.get("machine") or {}):
             raise UsageError(
                 f"{where}: machine.{key}: sweep.py sets it; use its --cores and --jobs"
             )
-    leaves = flatten(asdict(config_of(sweep, arm, str(path))))
+    leaves = flatten(asdict(config))
     return {key: value for key, value in leaves if key.startswith("evaluation.") or key in MEASURED}
 
 

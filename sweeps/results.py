@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Result:
             images, whose accuracy begins high and falls.
         hours: of training.
         places: machines or nodes that it was on, in order.
-        processors: of its sessions.csv, in order, each with its precision.
+        sessions: rows of its sessions.csv: code, packages and machine of each time that it was on.
     """
 
     run: Run
@@ -45,16 +46,39 @@ class Result:
     reached: tuple[tuple[float, float] | None, ...]
     hours: float
     places: tuple[str, ...]
-    processors: tuple[str, ...]
+    sessions: tuple[dict[str, str], ...]
+
+    @property
+    def processors(self) -> tuple[str, ...]:
+        """By name, with the GPU where there is one, precision and threads; in order."""
+        return _changes([_processor(session) for session in self.sessions])
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Commits, in order."""
+        return _changes([session.get("code") or "" for session in self.sessions])
 
 
 def results_of(runs: Sequence[Run]) -> list[Result]:
     """Those of the runs that are done.
 
     Raises:
-        UsageError: a run has its report, but its metrics.csv is missing or ends long before the run did.
+        UsageError: a run has its report, but its metrics.csv is missing or ends long before the run did, or
+            one of them is not that of such a run.
     """
-    return [result for run in runs if (result := _result(run)) is not None]
+    found = []
+    for run in runs:
+        report = read_json(run.folder / "report.json")
+        if report is None:
+            continue
+        try:
+            found.append(_result(run, report))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UsageError(
+                f"{run.folder}: report.json and metrics.csv are not those of a finished run ({error!r:.100}); "
+                "copy them again, or delete the folder to make the run again"
+            ) from error
+    return found
 
 
 def mean_of_curve(steps: NDArray[np.float64], rates: NDArray[np.float64], from_zero: bool) -> float:
@@ -72,33 +96,15 @@ def mean_of_curve(steps: NDArray[np.float64], rates: NDArray[np.float64], from_z
     return float(np.trapezoid(rates, steps) / (steps[-1] - steps[0]))
 
 
-def _result(run: Run) -> Result | None:
-    report = read_json(run.folder / "report.json")
-    if report is None:
-        return None
-    counter, measure = COLUMNS[run.command]
+def _result(run: Run, report: dict[str, Any]) -> Result:
     robots = run.command == "train_mt10.py"
-    final = float(report["mean_success_rate" if robots else "acc"])
     written = read_rows(run.folder / "metrics.csv")
-    _require_whole(run, np.array([float(row[counter]) for row in written]))
-    spent = [float(row["time/elapsed_hours"]) for row in written if row["time/elapsed_hours"]]
-    rows = [row for row in written if row.get(measure)]
-    steps = np.array([float(row[counter]) for row in rows])
-    rates = np.array([float(row[measure]) for row in rows])
-    hours = np.array([float(row["time/elapsed_hours"]) for row in rows])
-    if not rows:  # too short for an evaluation: the report is the only one
-        steps, rates, hours = (
-            np.array([run.total]),
-            np.array([final]),
-            np.array([max(spent, default=0.0)]),
-        )
-    if run.phase is not None and "matrix" in report:
-        # Within a phase its own task alone is evaluated; all of them are at its end.
-        rates = np.mean(report["matrix"], axis=1)  # [phases]
-        ends = run.phase * np.arange(1.0, 1 + len(rates))
-        steps, hours = ends, hours[np.searchsorted(steps, ends)]
-    goals = GOALS if robots else ()
-    first = [np.flatnonzero(rates >= goal) for goal in goals]
+    _require_whole(run, np.array([float(row[COLUMNS[run.command][0]]) for row in written]))
+    final = float(report["mean_success_rate" if robots else "acc"])
+    steps, rates, hours = _curve(run, written, report)
+    if not len(steps):  # too short for an evaluation: the report is the only one
+        steps, rates, hours = np.array([run.total]), np.array([final]), _hours(written)[-1:]
+    first = [np.flatnonzero(rates >= goal) for goal in (GOALS if robots else ())]
     return Result(
         run=run,
         steps=steps,
@@ -108,10 +114,33 @@ def _result(run: Run) -> Result | None:
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),
-        hours=max(spent, default=0.0),
+        hours=float(_hours(written)[-1]),
         places=_places(run),
-        processors=_processors(run),
+        sessions=tuple(read_rows(run.folder / SESSIONS)),
     )
+
+
+def _curve(
+    run: Run, written: Sequence[dict[str, str]], report: dict[str, Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Steps, success or accuracy, and hours of each evaluation `[k]`."""
+    counter, measure = COLUMNS[run.command]
+    rows = [index for index, row in enumerate(written) if row.get(measure)]
+    steps = np.array([float(written[index][counter]) for index in rows])
+    rates = np.array([float(written[index][measure]) for index in rows])
+    hours = _hours(written)[rows]
+    if run.phase is not None and "matrix" in report:
+        # Within a phase its own task alone is evaluated; all of them are at its end.
+        rates = np.mean(report["matrix"], axis=1)  # [phases]
+        ends = run.phase * np.arange(1.0, 1 + len(rates))
+        steps, hours = ends, hours[np.searchsorted(steps, ends)]
+    return steps, rates, hours
+
+
+def _hours(written: Sequence[dict[str, str]]) -> NDArray[np.float64]:
+    """Of learning, at each row `[n]`; a row of an evaluation alone has that of the row before."""
+    known = [float(row["time/elapsed_hours"] or "nan") for row in written] or [0.0]
+    return np.fmax.accumulate([0.0, *known])[1:]
 
 
 def _require_whole(run: Run, counted: NDArray[np.float64]) -> None:
@@ -140,18 +169,11 @@ def _places(run: Run) -> tuple[str, ...]:
     return _changes(places)
 
 
-def _processors(run: Run) -> tuple[str, ...]:
-    """By name, with the GPU where there is one, and the precision."""
-    return _changes(
-        [
-            ", ".join(
-                (row.get(key) or "").removeprefix("torch.")
-                for key in ("processor", "device", "precision")
-                if row.get(key) != "cpu"
-            )
-            for row in read_rows(run.folder / SESSIONS)
-        ]
-    )
+def _processor(session: dict[str, str]) -> str:
+    words = [session.get(key) or "" for key in ("processor", "device", "precision")]
+    threads = session.get("threads") or ""
+    words.append(f"{threads} thread{'' if threads == '1' else 's'}" if threads else "")
+    return ", ".join(word.removeprefix("torch.") for word in words if word not in ("", "cpu"))
 
 
 def _changes(values: Sequence[str]) -> tuple[str, ...]:

@@ -181,7 +181,7 @@ def _progress(path: Path, command: str, total: int, mtime_ns: int, size: int) ->
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The whole lines of a CSV file that may be written to at this moment; none without the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
     whole = text[: text.rfind("\n") + 1]

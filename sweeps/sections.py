@@ -75,14 +75,14 @@ def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
     for run in runs:
         result = done.get(run.name)
         if result is None:
-            rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", *[""] * 5))
+            rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", *[""] * 6))
             continue
         values = (f"{result.final:.1%}", f"{result.area:.1%}", f"{60 * result.hours:.1f}")
-        where = (", then ".join(result.places), ", then ".join(result.processors))
+        where = [", then ".join(one) for one in (result.places, result.processors, result.code)]
         rows.append((run.name, "done", *values, *where))
     headers = (
         *("run", "state", "at the end", "mean over the run"),
-        *("minutes", "where", "processor"),
+        *("minutes", "where", "processor", "code"),
     )
     return Section("Runs", table=Table(headers, rows))
 

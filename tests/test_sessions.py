@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import ROOT
 
@@ -56,6 +57,28 @@ def test_a_run_of_another_version_keeps_its_columns(tmp_path: Path) -> None:
         {"processor": "Z80", "gone": "1", "precision": "torch.int8"},
         {"processor": processor_name(), "gone": "", "precision": "torch.float32"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("left", "rows"),
+    [
+        (b"", 0),
+        (b"begun_utc,from_ch", 0),
+        (b"\xff" * 10_000, 0),
+        (b"processor,precision\nZ80,torch.fl", 1),
+        (b"processor,precision\n\xff\n", 1),
+    ],
+)
+def test_a_file_that_was_cut_or_is_damaged_does_not_stop_a_run(
+    tmp_path: Path, left: bytes, rows: int
+) -> None:
+    (tmp_path / SESSIONS).write_bytes(left)
+    write_session(tmp_path, None, CPU, torch.float32)
+    content = (tmp_path / SESSIONS).read_text(errors="replace").splitlines()
+    found = list(csv.DictReader(content))
+    assert len(found) == rows + 1
+    assert found[-1]["processor"] == processor_name()
+    assert found[-1]["precision"] == "torch.float32"
 
 
 def test_the_code_is_a_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:

@@ -60,27 +60,58 @@ def test_a_runs_result(runs: list[Run]) -> None:
     assert progress_of(runs[0]).fraction == 1.0
 
 
-def test_runs_of_a_seed_on_other_processors_are_named(runs: list[Run], tmp_path: Path) -> None:
-    def was_on(run: Run, *rows: str) -> None:
-        text = "".join(f"{row}\n" for row in ("processor,device,precision", *rows))
-        (run.folder / "sessions.csv").write_text(text)
+def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list[Run]) -> None:
+    """As where evaluations are not due together with other metrics: only those have a time."""
+    lines = ["0,,0.5", "500,0.2,", "700,,1.5", "1000,0.6,", "1500,0.95,", "2000,0.9,4.0"]
+    path = runs[0].folder / "metrics.csv"
+    path.write_text("\n".join(["env_steps,eval/success_rate,time/elapsed_hours", *lines, ""]))
+    first = results_of(runs)[0]
+    assert first.steps.tolist() == [500, 1000, 1500, 2000]
+    assert first.reached == ((1000.0, 1.5), (1500.0, 1.5), None)
+    assert first.hours == 4.0
 
-    first = {run.name: run for run in runs}
-    assert "processors" not in write_answer(SWEEP, runs, tmp_path)  # not known is not different
-    was_on(first["a-seed1"], "Z80,cpu,torch.float32", "Z80,cpu,torch.float32")
-    was_on(first["b-seed1"], "Z80,cpu,torch.float32")
-    was_on(first["a-seed2"], "Z80,cpu,torch.float32", "Z80,H100,torch.bfloat16")
-    assert "processors" in (said := write_answer(SWEEP, runs, tmp_path))
-    assert "not the same for all runs of seed 2:" in said
-    was_on(first["b-seed3"], "Z80,cpu,torch.float32")
-    was_on(first["a-seed3"], "Z80,cpu,torch.bfloat16")
-    assert "of seeds 2, 3:" in write_answer(SWEEP, runs, tmp_path)
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", b"{}"),
+        ("report.json", b'{"mean_success_rate": null}'),
+        ("metrics.csv", b"steps\n2000\n"),
+        ("metrics.csv", b"env_steps,eval/success_rate,time/elapsed_hours\n2000,\xff,1\n"),
+    ],
+)
+def test_files_of_something_else_get_one_line(runs: list[Run], name: str, content: bytes) -> None:
+    (runs[0].folder / name).write_bytes(content)
+    with pytest.raises(UsageError, match=r"a-seed1: report\.json and metrics\.csv are not"):
+        results_of(runs)
+
+
+def test_runs_of_a_seed_that_were_not_made_alike_are_named(runs: list[Run], tmp_path: Path) -> None:
+    def was_on(name: str, *rows: str) -> None:
+        header = "begun_utc,code,processor,device,precision,threads"
+        text = "".join(f"{row}\n" for row in (header, *rows))
+        next(run for run in runs if run.name == name).folder.joinpath("sessions.csv").write_text(
+            text
+        )
+
+    here = "c0de,Z80,cpu,torch.float32,1"
+    assert "made alike" not in write_answer(SWEEP, runs, tmp_path)  # not known is not different
+    was_on("a-seed1", f"2026,{here}", f"2027,{here}")
+    was_on("b-seed1", f"2028,{here}")
+    assert "made alike" not in write_answer(SWEEP, runs, tmp_path)
+    was_on("a-seed2", f"2026,{here}", "2026,c0de,Z80,H100,torch.bfloat16,4")
+    said = write_answer(SWEEP, runs, tmp_path)
+    assert "made alike: not all runs of seed 2: device, precision, threads (sessions.csv)." in said
+    was_on("b-seed3", f"2026,{here}")
+    was_on("a-seed3", "2026,c0de-dirty,Z80,cpu,torch.float32,1")
+    assert "of seeds 2, 3: code, device, precision" in write_answer(SWEEP, runs, tmp_path)
     with (tmp_path / "runs.csv").open() as file:
-        found = {f"{row['arm']}{row['seed']}": row["processors"] for row in csv.DictReader(file)}
-    assert found["a1"] == "Z80, float32"
-    assert found["a2"] == "Z80, float32; Z80, H100, bfloat16"
-    assert found["b2"] == ""
-    assert "Z80, float32, then Z80, H100, bfloat16" in (tmp_path / "report.html").read_text()
+        rows = {f"{row['arm']}{row['seed']}": row for row in csv.DictReader(file)}
+    assert (rows["a1"]["processors"], rows["a1"]["code"]) == ("Z80, float32, 1 thread", "c0de")
+    assert rows["a2"]["processors"] == "Z80, float32, 1 thread; Z80, H100, bfloat16, 4 threads"
+    assert (rows["b2"]["processors"], rows["a3"]["code"]) == ("", "c0de-dirty")
+    page = (tmp_path / "report.html").read_text()
+    assert "Z80, float32, 1 thread, then Z80, H100, bfloat16, 4 threads" in page
 
 
 def test_the_mean_of_a_curve_is_its_numeric_integral() -> None:

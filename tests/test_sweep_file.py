@@ -100,6 +100,25 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
             "arms: {a: , b: {recording: {evaluation_interval_tasks: 2}}}\nseeds: [1]",
             "arms.b: recording.evaluation_interval_tasks: 2 here, 1 in a",
         ),
+        (
+            "command: train_permuted_mnist.py\nconfig: digits\n"
+            "arms: {a: , b: {data: {name: mnist}}}\nseeds: [1]",
+            "arms.b: data.name: 'mnist' here, 'digits' in a",
+        ),
+        (
+            "command: train_permuted_mnist.py\nconfig: digits\n"
+            "arms: {a: , b: {data: {evaluate_on: validation}}}\nseeds: [1]",
+            "arms.b: data.evaluate_on: 'validation' here, 'test' in a",
+        ),
+        (
+            "config: mt10_one_by_one\narms: {a: , b: {env: {steps_per_task: 200000}}}\nseeds: [1]",
+            "arms.b: env.steps_per_task: 200000 here, ",
+        ),
+        (
+            "arms: {a: }\nseeds: [1]\nsettings: {machine: 3}",
+            "arms.a: machine: input should be a dictionary",
+        ),
+        ("arms: {a: , b: , a: {}}\nseeds: [1]", "line 1: 'a' is there twice"),
         ("arms: {a: }\nseeds: [1]\ncommand: rm", "command: input should be 'train_mt10.py'"),
         ("arms: [", "not valid YAML"),
         ("- 1", "the file: input should be a dictionary"),
