@@ -12,7 +12,7 @@ import numpy as np
 from tabulate import tabulate
 
 from pages.page import write_sections
-from reporting.comparison import MARGIN, Comparison, compare, interval_says
+from reporting.comparison import LEAST_SEEDS, MARGIN, Comparison, compare, interval_says
 from sweeps.definition import Sweep
 from sweeps.results import GOALS, Result, results_of
 from sweeps.runs import Run
@@ -95,7 +95,7 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     points = f"{100 * found.difference:+.1f} points"
     seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
     if found.interval is None or found.corrected is None:
-        return f"{points}, with {seeds}. Undecided: one seed decides nothing."
+        return f"{points}, with {seeds}. Undecided: fewer than {LEAST_SEEDS} seeds decide nothing."
     low, high = (100 * end for end in found.interval)
     wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
     said = f"{points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
@@ -105,6 +105,8 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
         return said + f"{decided}: {arm if found.verdict == 'more' else first} is better."
     if found.verdict == "equal":
         return said + f"{decided}: equal within {100 * MARGIN:.0f} points."
+    if found.seeds < LEAST_SEEDS:
+        return said + f"Undecided: fewer than {LEAST_SEEDS} seeds decide nothing."
     if found.more_seeds is None:
         return said + "Undecided."
     more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"

@@ -12,6 +12,9 @@ from rich.table import Table
 
 from sweeps.runs import Run, progress_of
 
+_OTHER_LINES = 3
+"""Of a terminal: the table's head, the summary, and the one that the cursor is in."""
+
 
 class SweepConsole:
     """To be entered; `show` is cheap enough to be called twice a second.
@@ -48,7 +51,8 @@ class SweepConsole:
             failed: names of runs.
         """
         if self._live is not None:
-            self._live.update(live_table(self._runs, failed), refresh=True)
+            table = live_table(self._runs, failed, self._console.height - _OTHER_LINES)
+            self._live.update(table, refresh=True)
             return
         line = summary_line(self._runs, failed)
         if line != self._said:
@@ -56,12 +60,19 @@ class SweepConsole:
             self._said = line
 
 
-def live_table(runs: Sequence[Run], failed: Collection[str]) -> Table:
-    """A row for each run, as its folder has it now: arm, seed, how far, how well, how long still."""
-    table = Table(box=None)
+def live_table(runs: Sequence[Run], failed: Collection[str], most: int) -> Table:
+    """A row for each run, as its folder has it now: arm, seed, how far, how well, how long still.
+
+    Args:
+        runs: of the sweep.
+        failed: names of those that have.
+        most: rows that there is room for. If there are more runs: those under way, then those that failed,
+            those that come next, those done last.
+    """
+    table = Table(box=None, caption=summary_line(runs, failed), caption_justify="left")
     for column in ("arm", "seed", "state", "progress", "", "success", "left"):
         table.add_column(column, justify="right" if column == "seed" else "left")
-    for run in runs:
+    for run in _shown(runs, failed, most):
         state, progress = run.state, progress_of(run)
         fraction = 1.0 if state == "done" else progress.fraction
         under_way = state in ("begun", "running") and 0 < fraction < 1
@@ -76,6 +87,19 @@ def live_table(runs: Sequence[Run], failed: Collection[str]) -> Table:
             "" if left is None else f"{60 * left:.0f} min",
         )
     return table
+
+
+def _shown(runs: Sequence[Run], failed: Collection[str], most: int) -> list[Run]:
+    """In the order of the sweep."""
+    if len(runs) <= most:
+        return list(runs)
+    states = ["failed" if run.name in failed else run.state for run in runs]
+    ranks = ("running", "begun", "failed", "new", "done")
+    newest_first = [-index if state == "done" else index for index, state in enumerate(states)]
+    ranked = sorted(
+        range(len(runs)), key=lambda index: (ranks.index(states[index]), newest_first[index])
+    )
+    return [runs[index] for index in sorted(ranked[:most])]
 
 
 def summary_line(runs: Sequence[Run], failed: Collection[str]) -> str:

@@ -25,7 +25,7 @@ from configs.plain_yaml import read_yaml
 from configs.settings import Settings, flatten
 
 Command = Literal["train_mt10.py", "train_permuted_mnist.py"]
-ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
+ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,40}$")]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 EVALUATED = "recording.evaluation_interval_tasks"
 """The one setting of recording that the figures of a run depend on."""
@@ -84,6 +84,8 @@ def read_sweep(path: Path) -> Sweep:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
         hint = did_you_mean(where, _KEYS) if "unexpected" in problem["type"] else ""
+        if problem["type"] == "string_pattern_mismatch":
+            hint = " (names of arms: small letters, digits, _ and -, at most 40)"
         raise UsageError(f"{path}: {where:.80}: {problem['msg'].lower():.200}{hint}") from error
     if len(set(sweep.seeds)) < len(sweep.seeds):
         raise UsageError(f"{path}: seeds: one is given twice")

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
+from configs.errors import UsageError
 from sweeps.backends import Backend
 from sweeps.execution import stop_leftover
 from sweeps.runs import Run
@@ -32,6 +33,7 @@ def work_off(
 
     Raises:
         StopRequested: a signal has come; the runs have saved.
+        UsageError: the backend takes no run at all.
     """
     try:
         return _work_off(runs, backend, jobs, signals, show)
@@ -39,6 +41,17 @@ def work_off(
         for run in runs:  # those whose turn had not come here
             stop_leftover(run)
         raise
+
+
+def _submit(run: Run, backend: Backend, alone: bool) -> bool:
+    """Whether the backend took the run. Next to others, a refusal is a limit: there may be room later."""
+    try:
+        backend.submit(run)
+    except UsageError:
+        if alone:
+            raise
+        return False
+    return True
 
 
 def _work_off(
@@ -50,15 +63,18 @@ def _work_off(
 ) -> dict[str, str]:
     waiting = deque(run for run in runs if run.state != "done")
     failed: dict[str, str] = {}
-    under_way = 0
+    under_way, full = 0, False
     try:
         while waiting or under_way:
             signals.check()
-            while waiting and under_way < jobs:
-                backend.submit(waiting.popleft())
-                under_way += 1
+            while waiting and under_way < jobs and not full:
+                full = not _submit(waiting[0], backend, alone=not under_way)
+                if not full:
+                    waiting.popleft()
+                    under_way += 1
             ended = backend.finished()
             under_way -= len(ended)
+            full = full and not ended
             failed.update({name: why for name, why in ended.items() if why is not None})
             show(failed)
             if not ended:

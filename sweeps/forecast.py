@@ -111,6 +111,7 @@ def _robot_seconds(plan: Plan) -> float:
     from envs import make_goal_lists
     from envs.simulator.simulator import Simulator
     from machine.device import configure_cpu
+    from training.forecast import evaluation_env_steps
     from training.progress import updates_due
 
     configure_cpu(1)
@@ -130,10 +131,7 @@ def _robot_seconds(plan: Plan) -> float:
         for action in actions:
             simulator.step(action)
         simulating.append((time.perf_counter() - begin) / _STEPS)
-    evaluation = config.evaluation
-    evaluations = config.total_env_steps // evaluation.interval_env_steps
-    episodes = len(plan.tasks) * (evaluations * evaluation.goals + evaluation.report_goals)
-    env_steps = config.total_env_steps + episodes * evaluation.horizon
+    env_steps = config.total_env_steps + evaluation_env_steps(config)
     updates = updates_due(config.total_env_steps, config)
     return updates * learning + env_steps * float(np.mean(simulating))
 

@@ -15,7 +15,7 @@ from agent.sizing import matched_network
 from configs import UsageError, load_config
 from envs import ACTION_SIZE, OBS_SIZE
 from training import forecast
-from training.forecast import simulator_bytes
+from training.forecast import evaluation_env_steps, simulator_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -176,3 +176,17 @@ def test_simulators_are_in_the_main_memory_whatever_the_device(machine, monkeypa
             UsageError, match=r"100 simulators need [1-9]\.\d GB .*--env\.copies-per-task"
         ):
             forecast.require_memory(plan)
+
+
+@pytest.mark.parametrize(
+    ("preset", "episodes"),
+    [
+        ("mt10", 10 * (15 * 5 + 50)),  # 15 evaluations on five goals, a report on fifty
+        ("paper", 10 * 3 * (300 + 1)),  # one goal, three times
+        # 10 ends of a task, where all ten are evaluated, 40 evaluations of one task, the report
+        ("mt10_one_by_one", 5 * (10 * 10 + 40) + 10 * 50),
+    ],
+)
+def test_the_forecast_counts_the_steps_of_evaluations(preset: str, episodes: int) -> None:
+    config = load_config(preset)
+    assert evaluation_env_steps(config) == episodes * config.evaluation.horizon

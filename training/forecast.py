@@ -13,6 +13,7 @@ from agent.replay import ReplayBuffer
 from agent.sizing import count_agent, matched_network
 from configs.errors import UsageError
 from configs.network import NetworkConfig
+from configs.schema import Config
 from machine.device import free_bytes
 from training.progress import updates_due
 
@@ -55,6 +56,18 @@ def checkpoint_bytes(plan: Plan) -> int:
     held = 3 * _held_parameters(plan)
     checkpoint, best = 3 * actor + 8 * critic + held, actor + 4 * critic
     return 2 * (plan.replay_bytes + 4 * checkpoint) + 4 * best
+
+
+def evaluation_env_steps(config: Config) -> int:
+    """Environment steps of all evaluations of a run, and of its report, if no episode ends early."""
+    evaluation, tasks, total = config.evaluation, len(config.env.task_names), config.total_env_steps
+    due = range(evaluation.interval_env_steps, total + 1, evaluation.interval_env_steps)
+    evaluated = tasks * len(due)
+    if config.env.schedule == "one_by_one":  # the task that is learned; all at its end
+        ends = range(config.env.steps_per_task, total + 1, config.env.steps_per_task)
+        evaluated = tasks * len(ends) + len(set(due) - set(ends))
+    goals = evaluated * evaluation.goals + tasks * evaluation.report_goals
+    return goals * evaluation.episodes_per_goal * evaluation.horizon
 
 
 def memory_bytes(plan: Plan) -> int:

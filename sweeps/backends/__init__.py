@@ -17,7 +17,11 @@ class Backend(Protocol):
     """Executes runs (`sweeps.execution.execute`), several at a time."""
 
     def submit(self, run: Run) -> None:
-        """Begin a run, or go on with it, as soon as there is room."""
+        """Begin a run, or go on with it, as soon as there is room.
+
+        Raises:
+            UsageError: the run is refused; it may be offered again later.
+        """
 
     def finished(self) -> Outcomes:
         """How the runs have ended that have done so since the last call."""

@@ -1,0 +1,81 @@
+"""Which runs of a sweep are submitted when, and which of them a terminal shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from configs.errors import UsageError
+from sweeps.console import live_table
+from sweeps.definition import Sweep
+from sweeps.driver import work_off
+from sweeps.runs import Run, runs_of
+from training.stop_signals import StopSignals
+
+SWEEP = Sweep(arms={"a": None, "b": None}, seeds=list(range(1, 21)), config="smoke")
+
+
+class Limited:
+    """A cluster that takes so many runs at a time, and ends the oldest at each look."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.under_way, self.ended, self.most = limit, [], [], 0
+
+    def submit(self, run: Run) -> None:
+        if len(self.under_way) == self.limit:
+            raise UsageError("sbatch refuses it: QOSMaxSubmitJobPerUserLimit")
+        self.under_way.append(run.name)
+        self.most = max(self.most, len(self.under_way))
+
+    def finished(self) -> dict[str, str | None]:
+        self.ended.append(self.under_way.pop(0))
+        return {self.ended[-1]: None}
+
+    def stop(self) -> None:
+        assert not self.under_way
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_runs_that_a_cluster_refuses_wait_until_one_has_ended(limit: int, tmp_path: Path) -> None:
+    runs, cluster = runs_of(SWEEP, tmp_path), Limited(limit)
+    with StopSignals() as signals:
+        assert work_off(runs, cluster, len(runs), signals, lambda failed: None) == {}
+    assert cluster.ended == [run.name for run in runs]
+    assert cluster.most == limit
+
+
+def test_a_cluster_that_takes_no_run_ends_the_sweep(tmp_path: Path) -> None:
+    with StopSignals() as signals, pytest.raises(UsageError, match="QOSMaxSubmit"):
+        work_off(runs_of(SWEEP, tmp_path), Limited(0), 40, signals, lambda failed: None)
+
+
+def test_a_small_terminal_shows_what_is_under_way_and_comes_next(tmp_path: Path) -> None:
+    runs = runs_of(SWEEP, tmp_path)
+    for index, run in enumerate(runs[:31]):
+        run.folder.mkdir(parents=True)
+        (run.folder / "config.yaml").touch()
+        if index != 28:
+            (run.folder / "report.json").write_text(json.dumps({"mean_success_rate": 0.5}))
+    console = Console(width=100)
+    failed = {runs[2].name}
+    with console.capture() as shown:
+        console.print(live_table(runs, failed, most=6))
+    rows = [line.split()[:3] for line in shown.get().splitlines() if line.strip()]
+    assert rows[1:-1] == [
+        ["a", "2", "failed"],
+        ["a", "15", "begun"],
+        ["b", "16", "new"],
+        *(["a", "17", "new"], ["b", "17", "new"], ["a", "18", "new"]),
+    ]
+    assert "40 runs: 29 done, 1 begun, 9 new, 1 failed" in shown.get()
+    with console.capture() as shown:
+        console.print(live_table(runs, failed, most=13))
+    rows = [line.split()[:3] for line in shown.get().splitlines() if line.strip()]
+    assert rows[1:3] == [["a", "2", "failed"], ["a", "15", "begun"]]
+    assert rows[3:5] == [["b", "15", "done"], ["a", "16", "done"]]  # the last of them
+    with console.capture() as shown:
+        console.print(live_table(runs, failed, most=40))
+    assert len(shown.get().splitlines()) == 42
