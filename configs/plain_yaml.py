@@ -22,10 +22,13 @@ class _Loader(yaml.SafeLoader):
     """Refuses what SafeLoader drops without a word: the first of two equal keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ValueError(f"line {node.start_mark.line + 1}: {key!r:.80} is there twice")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = node.start_mark.line + 1
+                    raise ValueError(f"line {line}: {key.value!r:.80} is there twice")
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 
 PACKAGES = ("torch", "metaworld", "mujoco", "gymnasium", "numpy")
 _ROOT = Path(__file__).resolve().parents[1]
+_DESCRIBE = [
+    *("git", "--no-optional-locks", "describe"),
+    *("--always", "--dirty", "--abbrev=12", "--exclude=*"),
+]
 
 
 def package_versions() -> dict[str, str]:
@@ -24,19 +28,8 @@ def code_version(root: Path = _ROOT) -> str:
     """
     if not (root / ".git").exists():
         return ""
-    command = [
-        "git",
-        "--no-optional-locks",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-        "--exclude=*",
-    ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(_DESCRIBE, cwd=root, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

@@ -54,7 +54,7 @@ class SweepConsole:
             table = live_table(self._runs, failed, self._console.height - _OTHER_LINES)
             self._live.update(table, refresh=True)
             return
-        line = summary_line(self._runs, failed)
+        line = _summary_line(_states(self._runs, failed))
         if line != self._said:
             print(line, flush=True)
             self._said = line
@@ -69,18 +69,19 @@ def live_table(runs: Sequence[Run], failed: Collection[str], most: int) -> Table
         most: rows that there is room for. If there are more runs: those under way, then those that failed,
             those that come next, those done last.
     """
-    table = Table(box=None, caption=summary_line(runs, failed), caption_justify="left")
+    states = _states(runs, failed)
+    table = Table(box=None, caption=_summary_line(states), caption_justify="left")
     for column in ("arm", "seed", "state", "progress", "", "success", "left"):
         table.add_column(column, justify="right" if column == "seed" else "left")
-    for run in _shown(runs, failed, most):
-        state, progress = run.state, progress_of(run)
+    for index in _shown(states, most):
+        run, state, progress = runs[index], states[index], progress_of(runs[index])
         fraction = 1.0 if state == "done" else progress.fraction
         under_way = state in ("begun", "running") and 0 < fraction < 1
         left = progress.hours * (1 - fraction) / fraction if under_way else None
         table.add_row(
             run.arm,
             f"{run.seed}",
-            "failed" if run.name in failed else state,
+            state,
             ProgressBar(total=1.0, completed=fraction, width=20),
             f"{fraction:.0%}",
             "" if progress.success is None else f"{progress.success:.1%}",
@@ -89,23 +90,23 @@ def live_table(runs: Sequence[Run], failed: Collection[str], most: int) -> Table
     return table
 
 
-def _shown(runs: Sequence[Run], failed: Collection[str], most: int) -> list[Run]:
-    """In the order of the sweep."""
-    if len(runs) <= most:
-        return list(runs)
-    states = ["failed" if run.name in failed else run.state for run in runs]
+def _states(runs: Sequence[Run], failed: Collection[str]) -> list[str]:
+    """Of each run; its folder is looked into once."""
+    return ["failed" if run.name in failed else run.state for run in runs]
+
+
+def _shown(states: Sequence[str], most: int) -> list[int]:
+    """Indices of the runs that there is room for, in the order of the sweep."""
     ranks = ("running", "begun", "failed", "new", "done")
     newest_first = [-index if state == "done" else index for index, state in enumerate(states)]
     ranked = sorted(
-        range(len(runs)), key=lambda index: (ranks.index(states[index]), newest_first[index])
+        range(len(states)), key=lambda index: (ranks.index(states[index]), newest_first[index])
     )
-    return [runs[index] for index in sorted(ranked[:most])]
+    return sorted(ranked[: max(0, most)])
 
 
-def summary_line(runs: Sequence[Run], failed: Collection[str]) -> str:
+def _summary_line(states: Sequence[str]) -> str:
     """Where the sweep stands, in one line."""
-    states = [run.state for run in runs if run.name not in failed]
-    counts = {state: states.count(state) for state in ("done", "running", "begun", "new")}
-    counts["failed"] = len(failed)
-    words = [f"{number} {state}" for state, number in counts.items() if number]
-    return f"{len(runs)} runs: {', '.join(words)}"
+    named = ("done", "running", "begun", "new", "failed")
+    words = [f"{states.count(state)} {state}" for state in named if state in states]
+    return f"{len(states)} runs: {', '.join(words)}"

@@ -101,9 +101,10 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
     written = read_rows(run.folder / "metrics.csv")
     _require_whole(run, np.array([float(row[COLUMNS[run.command][0]]) for row in written]))
     final = float(report["mean_success_rate" if robots else "acc"])
-    steps, rates, hours = _curve(run, written, report)
+    spent = _hours(written)
+    steps, rates, hours = _curve(run, written, spent, report)
     if not len(steps):  # too short for an evaluation: the report is the only one
-        steps, rates, hours = np.array([run.total]), np.array([final]), _hours(written)[-1:]
+        steps, rates, hours = np.array([run.total]), np.array([final]), spent[-1:]
     first = [np.flatnonzero(rates >= goal) for goal in (GOALS if robots else ())]
     return Result(
         run=run,
@@ -114,21 +115,24 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),
-        hours=float(_hours(written)[-1]),
+        hours=float(spent[-1]),
         places=_places(run),
         sessions=tuple(read_rows(run.folder / SESSIONS)),
     )
 
 
 def _curve(
-    run: Run, written: Sequence[dict[str, str]], report: dict[str, Any]
+    run: Run,
+    written: Sequence[dict[str, str]],
+    spent: NDArray[np.float64],
+    report: dict[str, Any],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Steps, success or accuracy, and hours of each evaluation `[k]`."""
+    """Steps, success or accuracy, and hours of each evaluation `[k]`; `spent` are the hours of all rows."""
     counter, measure = COLUMNS[run.command]
     rows = [index for index, row in enumerate(written) if row.get(measure)]
     steps = np.array([float(written[index][counter]) for index in rows])
     rates = np.array([float(written[index][measure]) for index in rows])
-    hours = _hours(written)[rows]
+    hours = spent[rows]
     if run.phase is not None and "matrix" in report:
         # Within a phase its own task alone is evaluated; all of them are at its end.
         rates = np.mean(report["matrix"], axis=1)  # [phases]
