@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +151,36 @@ def test_ctrl_c_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGINT
     assert f"resume with: python train_mt10.py --resume {out}" in output
     resume(out)
+    assert differences(tiny_run, out) == []
+
+
+@pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_closed_terminal_saves_and_resumes(nohup: bool, tiny_run: Path, tmp_path: Path) -> None:
+    """A real one: the kernel tells the whole foreground process group, the simulators' processes, too."""
+    out = tmp_path / "run"
+    ours, terminal = pty.openpty()
+    command = [*["nohup"] * nohup, sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=tmp_path.joinpath("said").open("w") if nohup else terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    try:
+        wait_until(lambda: rows_written(out) >= 1)
+        os.close(ours)
+        code = process.wait(timeout=60)
+    finally:
+        process.kill()
+    if nohup:
+        assert code == 0
+    else:
+        assert code == 128 + signal.SIGHUP
+        resume(out)
     assert differences(tiny_run, out) == []
 
 

@@ -1,16 +1,19 @@
-"""Ctrl-C, SIGTERM and SIGUSR2 ask a run to save and stop; a second Ctrl-C stops at once.
+"""Ctrl-C, SIGTERM, SIGUSR2 and SIGHUP ask a run to save and stop; a second Ctrl-C stops at once.
 
 A second SIGTERM changes nothing: a cluster's scheduler sends it to the process and to whoever started it, who
-sends it again. SIGUSR2 is Slurm's warning that a job's time is nearly over (`--signal=USR2@90`).
+sends it again. SIGUSR2 is Slurm's warning that a job's time is nearly over (`--signal=USR2@90`). SIGHUP says that
+the terminal was closed or its connection lost; where it is ignored, because of `nohup`, it stays so.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
+from contextlib import suppress
 from types import FrameType
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 class StopRequested(Exception):
@@ -32,7 +35,11 @@ class StopSignals:
         self._answer = answer
 
     def __enter__(self) -> StopSignals:
-        self._previous = {number: signal.signal(number, self._remember) for number in STOPPING}
+        self._previous = {
+            number: signal.signal(number, self._remember)
+            for number in STOPPING
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,5 +57,18 @@ class StopSignals:
                 raise KeyboardInterrupt
             return
         self.received = number
-        # Not by print, which a signal may have interrupted.
-        os.write(2, f"{self._answer}\n".encode())
+        with suppress(OSError):  # there may be nobody left to read it
+            # Not by print, which a signal may have interrupted.
+            os.write(2, f"{self._answer}\n".encode())
+        if number == signal.SIGHUP:
+            _write_to_files_only()
+
+
+def _write_to_files_only() -> None:
+    """Writing to a terminal that was closed, or to a pipe from it, is an error; the run has yet to save."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        with suppress(OSError):  # it is closed
+            if not stat.S_ISREG(os.fstat(output).st_mode):
+                os.dup2(nowhere, output)
+    os.close(nowhere)

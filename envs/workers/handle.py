@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from envs.workers.commands import DONE, QUIT, Command
-from envs.workers.process import worker_main
+from envs.workers.process import TRAINERS_SIGNALS, worker_main
 from envs.workers.share import EnvSpec
 from envs.workers.shared_arrays import SharedArrays
 
@@ -98,9 +98,7 @@ class WorkerHandle:
 def _signals_blocked() -> Iterator[None]:
     """Start a child that Ctrl-C does not reach, not even before it can say so itself."""
     resource_tracker.ensure_running()  # its own start would unblock them
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR2}
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TRAINERS_SIGNALS)
     try:
         yield
     finally:

@@ -17,6 +17,9 @@ from envs.workers.share import EnvSpec, Share
 from envs.workers.shared_arrays import SharedArrays
 from machine.console import configure_logging
 
+TRAINERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+"""Sent to the whole process group, and the trainer's to handle."""
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -28,10 +31,8 @@ def worker_main(
     player: bytes | None,
 ) -> None:
     """Serve commands until the trainer quits or dies. Runs in the worker process."""
-    # Both are sent to the whole process group, and the trainer's to handle.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    for number in TRAINERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     trainer = os.getppid()
     _die_with_parent()
     configure_logging()
