@@ -106,7 +106,8 @@ def test_an_exported_policy_evaluates_like_its_run(tiny_run: Path, tmp_path: Pat
     succeed(export.main, tiny_run, "--out", out)
     assert {path.name for path in out.iterdir()} == {
         *("agent.safetensors", "state.json", "SHA256SUMS", "config.yaml", "metrics.csv"),
-        *("report.json", "report.csv", "report.md", "README.md", "learning_curve.png"),
+        *("sessions.csv", "report.json", "report.csv", "report.md", "README.md"),
+        "learning_curve.png",
     }
     report = tmp_path / "report"
     again = (evaluate.main, out, "--goals", 2, "--out", report)

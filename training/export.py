@@ -2,8 +2,8 @@
 
     python -m training.export runs/RUN --out pretrained/mt10
 
-It gets the networks of the run's last checkpoint (safetensors and JSON), its config, metrics.csv and report,
-the learning curve, and a model card: it can be uploaded to a model hub as it is.
+It gets the networks of the run's last checkpoint (safetensors and JSON), its config, metrics.csv, sessions.csv and
+report, the learning curve, and a model card: it can be uploaded to a model hub as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from training.checkpoints.folder import find_checkpoint, load_state, write_check
 from training.checkpoints.policy import load_policy
 from training.checkpoints.tensors import network_tensors
 from training.model_card import model_card
+from training.sessions import SESSIONS
 
 _HISTORY = ("config.yaml", "metrics.csv", "report.json", "report.csv", "report.md")
 
@@ -55,8 +56,9 @@ def main() -> int:
     state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "progress")}
     command.out.mkdir(parents=True)
     write_checkpoint(command.out, {"agent": networks}, state)
-    for name in _HISTORY:
-        shutil.copyfile(command.run / name, command.out / name)
+    for name in (*_HISTORY, SESSIONS):
+        if (command.run / name).is_file():  # older runs have no sessions.csv
+            shutil.copyfile(command.run / name, command.out / name)
     plot(curves, command.out / "learning_curve.png")
     card = model_card(command.out.name, trained.plan.config, report, trained.versions)
     (command.out / "README.md").write_text(card, encoding="utf-8")

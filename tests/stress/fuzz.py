@@ -43,6 +43,7 @@ from training.progress import Progress, parse_progress
 from training.recorder import Recorder
 from training.run_folder import open_run, require_steps_left
 from training.run_state import RunState
+from training.sessions import write_session
 from training.stop_signals import StopSignals
 from training.streams import seed_streams, torch_generator
 
@@ -193,6 +194,7 @@ def fuzz_folders(run: Path, folder: Path, count: int, seed: int) -> Outcomes:
                 require_steps_left(checkpoint, config.total_env_steps)
                 progress = parse_progress(load_state(checkpoint)["progress"], str(checkpoint))
             written = progress.next_row_env_steps, progress.metrics_bytes
+            write_session(copy, checkpoint, torch.device("cpu"), torch.float32)
             MetricsLog(copy, COUNTER_COLUMNS, metric_keys(config), written).close()
 
     def evaluate(copy: Path) -> None:
