@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -35,14 +37,20 @@ def one_line(message: str) -> str:
 def exit_on_error(main: Callable[[], int]) -> None:
     """Leave the process with the exit code of a command's `main`; 2 after an error line.
 
-    130, as shells have it, after a Ctrl-C that nobody else has taken care of.
+    130, as shells have it, after a Ctrl-C that nobody else has taken care of; 141 where nobody reads stdout.
     """
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()
+        sys.exit(code)
     except (UsageError, RunError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
+    except BrokenPipeError:  # of stdout: what reads it, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still in the buffer
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # disk full, folder gone or read-only
-        print(f"error: {one_line(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped at once, without saving", file=sys.stderr)
         sys.exit(130)

@@ -2,7 +2,7 @@
 
 | class | what passes | source |
 |---|---|---|
-| AnnealedKWinners | the k largest; k falls while the layer learns | density schedule of Ahmad & Scheinkman 2019, readers of the publication |
+| AnnealedKWinners | the k largest; k falls while the layer learns | schedule of k of Makhzani & Frey 2013 (arXiv 1312.5663), proposed by readers of the publication |
 | BoostedKWinners | the k largest of a score that favours units which the task has seldom used | duty cycles of Ahmad & Scheinkman 2019 (arXiv 1903.11257), here added, and of each task |
 | SoftWinners | each unit as far as it is above the k-th largest; ever more sharply | ours; its limit is k-winners |
 | ThresholdWinners | what is above a unit's own threshold, which follows its quantile | quantiles by Robbins & Monro 1951 |
@@ -108,7 +108,9 @@ class AnnealedKWinners(AnnealedWinners):
         self.first_density = first_density
 
     def _choose(self, y: Tensor, task: Tensor | None) -> Tensor:
-        density = self.first_density + self.annealed * (self.density - self.first_density)
+        # From its end, and in float64, so that it ends at k-winners' count to the last unit.
+        left = 1 - self.annealed.double()
+        density = self.density + left * (self.first_density - self.density)
         count = (self.units * density).round().clamp(min=1)
         return _keep(y, y.detach(), count)
 
@@ -219,7 +221,7 @@ class ThresholdWinners(OtherWinners):
         if self.training:
             rows = above.to(self.threshold.dtype).flatten(len(lead), -2)  # [*E, n, units]
             self.threshold.add_(_EMA_RATE * (rows.mean(dim=-2) - self.density))
-        return torch.where(above, y, 0.0)
+        return torch.where(y.detach() <= threshold, 0.0, y)  # a NaN is neither, and shows
 
 
 class NucleusWinners(OtherWinners):
@@ -244,7 +246,9 @@ class NucleusWinners(OtherWinners):
         share = (ranked / _spread(y)).softmax(dim=-1)
         before = share.cumsum(dim=-1) - share
         count = (before < self.mass).sum(dim=-1, keepdim=True).clamp(min=1)
-        return torch.where(y.detach() >= ranked.gather(-1, count - 1), y, 0.0)
+        return torch.where(
+            y.detach() < ranked.gather(-1, count - 1), 0.0, y
+        )  # with a NaN, all pass
 
 
 def _spread(y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from machine.console import say
 from permuted_mnist.evaluation import accuracies
 from permuted_mnist.run_state import RunState
 from training.metrics.log import MetricsLog
@@ -99,7 +100,7 @@ class Recorder:
             row["eval/accuracy"] = sum(so_far.values()) / learned
             text += f", {so_far[0]:.1%} on the first, {row['eval/accuracy']:.1%} on all of them"
         self._write(row)
-        tqdm.write(text)
+        say(text)
 
     def _accuracies(self, which: range) -> list[float]:
         run = self.run

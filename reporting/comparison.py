@@ -20,6 +20,9 @@ MARGIN = 0.05
 LEVEL = 0.05
 LEAST_SEEDS = 3
 """Two differences that happen to be alike say nothing, and their spread says little."""
+LEAST_BOOTSTRAP_SEEDS = 10
+"""A bootstrap of few seeds is too narrow: of normal values, it covers their mean in 50 % with n = 2, 75 % with
+3, 84 % with 5, 89 % with 12."""
 _MOST_SEEDS = 10_000
 
 
@@ -31,15 +34,16 @@ class Comparison:
         seeds: n, in both arms.
         difference: mean of the n differences.
         interval: 95 %, Student's t; `None` with one seed.
-        bootstrap: 95 %, BCa bootstrap (Efron 1987) over seeds; `None` with one seed.
+        bootstrap: 95 %, BCa bootstrap (Efron 1987) over seeds; `None` with fewer than `LEAST_BOOTSTRAP_SEEDS`.
         corrected: t, at the level 1 - 0.05 / m for m comparisons (Bonferroni): all m intervals hold the true
             differences at once in 95 % of all studies.
         p_different: of a t test against 0, times Holm's factor.
         p_equal: of two one-sided t tests against the margin (Schuirmann 1987), times Holm's factor.
         verdict: `more` or `less` where p_different is below 0.05; else `equal` where p_equal is below 0.025;
             else `undecided`. A difference that is there and small may be both; it is called `more` or `less`.
-        more_seeds: about so many more would bring the corrected interval off 0 or within the margin, if mean
-            and spread stay; `None` where it is decided, or nothing can be said.
+        more_seeds: with so many more the corrected interval is off 0 or within the margin, if mean and spread
+            stay. They will not stay exactly so: it may well take more. `None` where it is decided, or nothing
+            can be said.
     """
 
     seeds: int
@@ -126,7 +130,7 @@ def _comparison(
         seeds=seeds,
         difference=mean,
         interval=mean_interval(values) if several else None,
-        bootstrap=bootstrap_interval(values) if several else None,
+        bootstrap=bootstrap_interval(values) if seeds >= LEAST_BOOTSTRAP_SEEDS else None,
         corrected=mean_interval(values, corrected) if several else None,
         p_different=p_different,
         p_equal=p_equal,

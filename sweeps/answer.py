@@ -110,11 +110,11 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     if found.more_seeds is None:
         return said + "Undecided."
     more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"
-    return said + f"Undecided: about {more} would decide it, if mean and spread stay as they are."
+    return said + f"Undecided: it takes at least about {more}, if mean and spread stay as they are."
 
 
 def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """A warning, where the runs of a seed were not all made with the same code on the same machine."""
+    """Warnings: runs of a seed that were not made with the same code on the same machine, or nobody knows."""
     of_seed: dict[int, list[dict[str, str]]] = {}
     for result in results:
         of_seed.setdefault(result.run.seed, []).extend(result.sessions)
@@ -124,16 +124,19 @@ def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
         other = {key for key in columns if len({session.get(key) for session in sessions}) > 1}
         seeds += [f"{seed}"] if other else []
         keys |= other
-    if not seeds:
-        return []
-    which = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(seeds)}"
-    return [
-        (
-            "made alike",
+    warnings = []
+    if seeds:
+        which = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(seeds)}"
+        warnings.append(
             f"not all runs of {which}: {', '.join(sorted(keys))} (sessions.csv). Part of a difference may "
-            "come from that.",
+            "come from that."
         )
-    ]
+    unknown = sum(not result.sessions for result in results)
+    if unknown:
+        warnings.append(
+            f"not known of {unknown} run{'' if unknown == 1 else 's'} without sessions.csv."
+        )
+    return [("made alike", warning) for warning in warnings]
 
 
 def _run_row(result: Result) -> dict[str, Any]:

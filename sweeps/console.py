@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from machine.console import say, write_to_files_only
 from sweeps.runs import Run, progress_of
 
 _OTHER_LINES = 3
@@ -52,11 +53,14 @@ class SweepConsole:
         """
         if self._live is not None:
             table = live_table(self._runs, failed, self._console.height - _OTHER_LINES)
-            self._live.update(table, refresh=True)
+            try:
+                self._live.update(table, refresh=True)
+            except OSError:  # the terminal is gone, without a signal
+                write_to_files_only()
             return
         line = _summary_line(_states(self._runs, failed))
         if line != self._said:
-            print(line, flush=True)
+            say(line)
             self._said = line
 
 

@@ -21,15 +21,15 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def curves(command: str, results: Sequence[Result]) -> Picture:
-    """The mean of each arm, in a band over its seeds, at the steps of its first run."""
+    """The mean of each arm, in a band over its seeds, at the steps of the first run."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.subplots()
     scale = 1e6 if command == "train_mt10.py" else 1
-    rows: dict[float, dict[str, str]] = {}
     arms = list(dict.fromkeys(result.run.arm for result in results))
+    steps = results[0].steps  # others' are a few steps off: an evaluation waits for a chunk's end
+    rows = [[f"{step:,.0f}"] for step in steps]
     for index, arm in enumerate(arms):
         own = [result for result in results if result.run.arm == arm]
-        steps = own[0].steps  # others' are a few steps off: an evaluation waits for a chunk's end
         rates = np.array([np.interp(steps, one.steps, one.rates) for one in own])  # [n, k]
         means = rates.mean(axis=0)
         style = _LINES[index % 4] if len(steps) > 1 else "o"
@@ -40,20 +40,20 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
         if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
             low, high = np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
-        for step, mean, band in zip(steps, means, bands, strict=True):
-            cell = f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
-            rows.setdefault(float(step), {})[arm] = cell
+        for row, mean, band in zip(rows, means, bands, strict=True):
+            row.append(
+                f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
+            )
     axes.set(xlabel=_X_LABEL[command], ylabel=_SUCCESS[command], ylim=(-0.03, 1.03))
     axes.grid(alpha=0.3)
     columns = 1 if len(arms) < 4 else 2
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
-    table = [(f"{step:,.0f}", *(rows[step].get(arm, "") for arm in arms)) for step in sorted(rows)]
     return Picture(
         figure,
         f"Mean {_SUCCESS[command]} of {', '.join(arms)} while training.",
         f"Mean {_SUCCESS[command]} in the evaluations while training; bands are 95 % intervals over "
         f"seeds, from {LEAST_SEEDS} seeds on.",
-        Table(("step", *arms), table),
+        Table(("step", *arms), [tuple(row) for row in rows]),
     )
 
 

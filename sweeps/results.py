@@ -19,6 +19,8 @@ from training.sessions import SESSIONS
 
 GOALS = (0.5, 0.9, 0.99)
 """Success rates whose first crossing is looked for."""
+_ROUNDING = 1e-9
+"""The mean of tasks' rates can be 0.8999999999999998 where nine of ten episodes succeed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
     steps, rates, hours = _curve(run, written, spent, report)
     if not len(steps):  # too short for an evaluation: the report is the only one
         steps, rates, hours = np.array([run.total]), np.array([final]), spent[-1:]
-    first = [np.flatnonzero(rates >= goal) for goal in (GOALS if robots else ())]
+    first = [np.flatnonzero(rates >= goal - _ROUNDING) for goal in (GOALS if robots else ())]
     return Result(
         run=run,
         steps=steps,

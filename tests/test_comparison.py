@@ -112,6 +112,19 @@ def test_the_bootstrap_is_that_of_naive_resampling() -> None:
     means = [rng.choice(values, len(values)).mean() for _ in range(20_000)]
     assert bootstrap_interval(values) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.002)
     assert bootstrap_interval(values) == bootstrap_interval(values)
+    (few,), (enough,) = (compare({"a": values[:n]}).values() for n in (9, 10))
+    assert few.bootstrap is None
+    assert enough.bootstrap is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "covered"), [(2, 0.5), (3, 0.75), (5, 0.84), (12, 0.89)])
+def test_the_bootstrap_of_few_seeds_covers_as_little_as_is_said(seeds: int, covered: float) -> None:
+    rng, studies = np.random.default_rng(5), 1_000
+    intervals = [bootstrap_interval(rng.normal(0, 0.1, seeds)) for _ in range(studies)]
+    hits = sum(low < 0 < high for low, high in intervals)
+    low, high = stats.binom.ppf([0.0005, 0.9995], studies, covered)
+    assert low <= hits <= high
 
 
 @pytest.mark.slow

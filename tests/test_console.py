@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import pty
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from conftest import ROOT
 from tqdm import tqdm
 
 from configs import RunError, UsageError, exit_on_error
 from configs.errors import one_line
-from machine.console import configure_logging
+from machine.console import configure_logging, say
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +83,40 @@ def test_a_record_does_not_tear_a_progress_bar(monkeypatch: pytest.MonkeyPatch) 
         bar.update(1)
     lines = screen.getvalue().replace("\r", "\n").splitlines()
     assert "warning: a worker died" in [line.strip() for line in lines]
+
+
+def test_a_terminal_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signal says so to a job in the background whose shell has ended."""
+    ours, terminal = pty.openpty()
+    with open(terminal, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        say("somebody reads this")
+        assert os.read(ours, 100) == b"somebody reads this\r\n"
+        os.close(ours)
+        with pytest.raises(OSError, match="Input/output error"):
+            os.write(terminal, b"nobody does")
+        say("nobody reads this")
+        monkeypatch.undo()
+        with suppress(OSError):
+            stdout.close()
+
+
+def test_who_stops_reading_gets_no_error_line() -> None:
+    """As `head` does, from a pipe."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "train_mt10.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_an_output_that_is_full_is_an_error() -> None:
+    command = [sys.executable, "train_mt10.py", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device\n"
 
 
 @pytest.mark.parametrize("kind", [UsageError, RunError])

@@ -24,6 +24,7 @@ from dendrites import (
     AnnealedKWinners,
     BoostedKWinners,
     NucleusWinners,
+    OtherWinners,
     SoftWinners,
     ThresholdWinners,
     k_winners,
@@ -110,6 +111,34 @@ def test_the_density_of_annealed_winners_falls(fraction: float, winners: int) ->
     module, y = AnnealedKWinners(UNITS, 0.25, 0.5).double(), randn(7, UNITS)
     module.set_progress(fraction)
     torch.testing.assert_close(module(y), k_winners(y, winners))
+
+
+@given(st.integers(1, 400), st.integers(1, 100))
+def test_annealed_winners_end_at_the_count_of_k_winners(units: int, hundredths: int) -> None:
+    """Also where it is rounded from a half."""
+    density = hundredths / 100
+    module = AnnealedKWinners(units, density, 0.5)
+    module.set_progress(1.0)
+    y = torch.arange(1.0, units + 1)
+    assert int((module(y) != 0).sum()) == winners_count(units, density)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(kind(UNITS, 0.25, 0.5) for kind in (AnnealedKWinners, SoftWinners)),
+        BoostedKWinners(UNITS, 0.25, 0.5, num_tasks=1),
+        *(ThresholdWinners(UNITS, 0.25), NucleusWinners(UNITS, 0.25)),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_a_nan_shows(module: OtherWinners) -> None:
+    """Not as 0: an actor would go on with finite actions."""
+    y = randn(1, 2, UNITS).float()
+    y[0, 1, 4] = torch.nan
+    out = module(y)
+    assert out[0, 0].isfinite().all()
+    assert out[0, 1, 4].isnan()
 
 
 @pytest.mark.parametrize("count", [1, 3, UNITS, UNITS + 1])

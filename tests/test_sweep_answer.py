@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from reporting.comparison import compare
 from sweeps.answer import verdict_of, write_answer
 from sweeps.definition import Sweep
 from sweeps.execution import BEGUN
+from sweeps.pictures import curves
 from sweeps.results import mean_of_curve, results_of
 from sweeps.runs import Run, progress_of, runs_of
 
@@ -60,6 +64,15 @@ def test_a_runs_result(runs: list[Run]) -> None:
     assert progress_of(runs[0]).fraction == 1.0
 
 
+def test_nine_of_ten_are_90_percent_for_a_sum_that_is_rounded(runs: list[Run]) -> None:
+    rates = [1.0, 1.0, 0.8, 0.8, 0.8, 1.0, 1.0, 1.0, 1.0, 0.6]  # of five episodes each: 45 of 50
+    mean = reduce(add, rates) / 10
+    assert mean < 0.9
+    shutil.rmtree(runs[0].folder)
+    finish(runs[0], [0.5, mean, 0.8, 1.0], 1.0)
+    assert results_of(runs)[0].reached == ((500.0, 1.0), (1000.0, 2.0), (2000.0, 4.0))
+
+
 def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list[Run]) -> None:
     """As where evaluations are not due together with other metrics: only those have a time."""
     lines = ["0,,0.5", "500,0.2,", "700,,1.5", "1000,0.6,", "1500,0.95,", "2000,0.9,4.0"]
@@ -95,10 +108,12 @@ def test_runs_of_a_seed_that_were_not_made_alike_are_named(runs: list[Run], tmp_
         )
 
     here = "c0de,Z80,cpu,torch.float32,1"
-    assert "made alike" not in write_answer(SWEEP, runs, tmp_path)  # not known is not different
+    assert "made alike: not known of 6 runs without" in write_answer(SWEEP, runs, tmp_path)
     was_on("a-seed1", f"2026,{here}", f"2027,{here}")
     was_on("b-seed1", f"2028,{here}")
-    assert "made alike" not in write_answer(SWEEP, runs, tmp_path)
+    said = write_answer(SWEEP, runs, tmp_path)
+    assert "made alike: not known of 4 runs without" in said
+    assert "not all runs" not in said
     was_on("a-seed2", f"2026,{here}", "2026,c0de,Z80,H100,torch.bfloat16,4")
     said = write_answer(SWEEP, runs, tmp_path)
     assert "made alike: not all runs of seed 2: device, precision, threads (sessions.csv)." in said
@@ -168,6 +183,17 @@ def test_the_tables_of_the_documents_have_the_answer(runs: list[Run], tmp_path: 
     assert at_the_end == [
         *("b against a", "at the end", "+32.0", "+29.5 to +34.5", "+29.5 to +34.5", "3", "better")
     ]
+
+
+def test_curves_have_a_row_for_each_evaluation(runs: list[Run]) -> None:
+    """Though those of another run wait for the end of another chunk, a few steps later."""
+    first, *others = results_of(runs)
+    shifted = [replace(other, steps=other.steps + 10) for other in others]
+    table = curves("train_mt10.py", [first, *shifted]).table
+    assert [row[0] for row in table.rows] == ["500", "1,000", "1,500", "2,000"]
+    # with three seeds: 0.4 exactly, and twice a fiftieth of the way back to 0.2
+    assert table.rows[2][1].startswith("39.7% (")
+    assert all(all(row) for row in table.rows)
 
 
 def test_the_pictures_of_the_documents_are_drawn_from_the_runs(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from continual.matrix_files import heat_map, write_matrix
 from envs import EpisodeResults, MetaWorldVectorEnv
+from machine.console import say
 from training.checkpoints.resume import save_best, save_newest
 from training.evaluation import evaluate, evaluation_metrics, format_evaluation
 from training.metrics.keys import COUNTER_COLUMNS, metric_keys
@@ -127,7 +128,7 @@ class Recorder:
                     pictures = hidden_layer_pictures(self.state.agent.policy, results.steps)
                     self.log.pictures(pictures, progress.env_steps)
             is_best = of_all and row["eval/success_rate"] > progress.best_success_rate
-            tqdm.write(f"{format_evaluation(results, progress.env_steps)}\n")
+            say(f"{format_evaluation(results, progress.env_steps)}\n")
             progress.last_evaluation_env_steps = progress.env_steps
         if progress.is_due("log", self.config.recording.log_interval_env_steps):
             row |= training_metrics(self.state) | self._time_since_last_row()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 from contextlib import suppress
 from types import FrameType
+
+from machine.console import write_to_files_only
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
@@ -52,23 +53,13 @@ class StopSignals:
             raise StopRequested
 
     def _remember(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            write_to_files_only()
         if self.received is not None:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             return
         self.received = number
-        with suppress(OSError):  # there may be nobody left to read it
+        with suppress(OSError):  # nobody may be left to read it
             # Not by print, which a signal may have interrupted.
             os.write(2, f"{self._answer}\n".encode())
-        if number == signal.SIGHUP:
-            _write_to_files_only()
-
-
-def _write_to_files_only() -> None:
-    """Writing to a terminal that was closed, or to a pipe from it, is an error; the run has yet to save."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        with suppress(OSError):  # it is closed
-            if not stat.S_ISREG(os.fstat(output).st_mode):
-                os.dup2(nowhere, output)
-    os.close(nowhere)
