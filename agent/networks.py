@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from agent.activations import first_density, winners_density
 from agent.trunk import Trunk
 from configs.network import NetworkConfig
-from dendrites import SparseLinear, skips_losers, winners_count
+from dendrites import DendriticSegments, FiLM, SparseLinear, skips_losers, winners_count
 
 
 class _Network(nn.Module):
@@ -48,11 +48,20 @@ class _Network(nn.Module):
         )
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """What all tasks share: linear maps, norms and the head, without segments and task contexts."""
+        """What all tasks share: linear maps, norms, the head and gating MLPs.
+
+        Without segments, FiLM's scales and shifts, and contexts: those are each task's own with one-hot contexts.
+        """
+        own = {
+            id(parameter)
+            for module in self.modules()
+            if isinstance(module, DendriticSegments | FiLM)
+            for parameter in module.parameters()
+        }
         return [
             parameter
             for name, parameter in self.named_parameters()
-            if ".dendrites." not in name and name != "trunk.context"
+            if id(parameter) not in own and name != "trunk.context"
         ]
 
 

@@ -17,7 +17,7 @@ from agent.plan import Plan
 from agent.policy import Policy
 from agent.replay import Batch
 from agent.rewards import RewardNormalizer
-from agent.task_major import per_sample, per_task
+from agent.task_major import TASKS_PRESENT, per_sample, per_task, tasks_present
 from agent.value_heads import make_value_head
 from configs.protection import ProtectionConfig
 from continual.synaptic_intelligence import SynapticIntelligence
@@ -93,6 +93,7 @@ class SAC(nn.Module):
         Returns:
             Detached tensors: scalar losses, 1 for each optimiser that skipped its step, L2 norms of the
             gradients, and per task `[T]` the mean Q of the batch, the policy's entropy and the temperature.
+            Q and entropy are 0 for a task without a sample; `TASKS_PRESENT` is 1 for the others.
         """
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
@@ -123,6 +124,7 @@ class SAC(nn.Module):
             "values/q": q.clone(),
             "policy/entropy": entropy.clone(),
             "policy/temperature": self.log_temperature.detach().exp(),
+            TASKS_PRESENT: tasks_present(batch.task, self.log_temperature.detach()),
         }
 
     def warm_up(self, batch: Batch, noise: Tensor) -> None:

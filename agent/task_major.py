@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+TASKS_PRESENT = "batch/tasks_present"
+"""The key of `tasks_present` in what an update returns."""
+
 
 def per_sample(table: Tensor, task: Tensor | None, dim: int = 0) -> Tensor:
     """A table with a row for each task, as the samples of a batch need it.
@@ -37,3 +40,10 @@ def per_task(values: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
     totals = values.new_zeros(num_tasks).index_add(0, task, values)
     counts = values.new_zeros(num_tasks).index_add(0, task, torch.ones_like(values))
     return totals / counts.clamp(min=1)
+
+
+def tasks_present(task: Tensor | None, like: Tensor) -> Tensor:
+    """1 for a task of which a batch has samples, else 0; `[T]` like `like`, `task` as in `per_sample`."""
+    if task is None:
+        return torch.ones_like(like)
+    return torch.zeros_like(like).index_fill(0, task.flatten(), 1.0)

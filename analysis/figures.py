@@ -96,7 +96,7 @@ def choosing_gates(analysis: Analysis) -> dict[int, LayerGates]:
     return {
         index: gates
         for index, gates in enumerate(analysis.gates)
-        if gates is not None and gates.num_segments > 1
+        if gates is not None and gates.chooses
     }
 
 

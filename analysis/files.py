@@ -39,13 +39,14 @@ def unit_rows(analysis: Analysis) -> Iterator[Row]:
                 "on_rate": layer.on_rate[place],
                 "mean_activation": layer.mean[place],
                 "gate": None if gates is None else gates.gate[place],
-                "segment": None if gates is None else gates.segment[place],
+                "segment": gates.segment[place] if gates is not None and gates.chooses else None,
             }
 
 
 def pair_rows(analysis: Analysis) -> Iterator[Row]:
     """A row for each pair of tasks, in both orders, and for each task with itself."""
     for index, (layer, gates) in enumerate(zip(analysis.layers, analysis.gates, strict=True)):
+        same_segment = _same_segment(gates)
         for place in np.ndindex(*layer.shared.shape):
             yield {
                 "layer": index + 1,
@@ -56,7 +57,7 @@ def pair_rows(analysis: Analysis) -> Iterator[Row]:
                 "jaccard": layer.jaccard[place],
                 "most_used": layer.most_used[place],
                 "cosine_distance": layer.cosine_distance[place],
-                "same_segment": None if gates is None else gates.same_segment[place],
+                "same_segment": None if same_segment is None else same_segment[place],
                 "gate_correlation": None if gates is None else gates.alike[place],
             }
 
@@ -108,14 +109,20 @@ def within_and_across(matrix: Floats) -> tuple[float, float | None]:
 def _of_layer(layer: LayerActivity, gates: LayerGates | None) -> Row:
     names = ("shared_over_chance", "jaccard", "cosine_distance", "most_used")
     pairs = {name: within_and_across(getattr(layer, name)) for name in names}
+    same_segment = _same_segment(gates)
     return {
         "units": layer.on_rate.shape[1],
         "dead_units": int(layer.dead.sum()),
         "density": float(layer.density.mean()),
         **{f"{name}_within": own for name, (own, _) in pairs.items()},
         **{f"{name}_across": across for name, (_, across) in pairs.items()},
-        "same_segment_across": None if gates is None else within_and_across(gates.same_segment)[1],
+        "same_segment_across": None if same_segment is None else within_and_across(same_segment)[1],
     }
+
+
+def _same_segment(gates: LayerGates | None) -> Floats | None:
+    """Of two tasks `[T, T]`; `None` where no unit has a choice."""
+    return gates.same_segment if gates is not None and gates.chooses else None
 
 
 def _write_csv(path: Path, rows: Iterator[Row]) -> None:

@@ -34,6 +34,11 @@ class LayerGates:
     num_segments: int
 
     @property
+    def chooses(self) -> bool:
+        """Whether a unit has several segments, of which one wins."""
+        return self.num_segments > 1
+
+    @property
     def same_segment(self) -> Floats:
         """Fraction of the units that two tasks open with the same segment `[T, T]`; 1 / J by chance."""
         same: Floats = (self.segment[:, None] == self.segment[None, :]).mean(axis=-1)

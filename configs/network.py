@@ -31,6 +31,9 @@ Gating = Literal[
     "gating_mlp",
 ]
 
+NOT_DENDRITES: dict[Gating, str] = {"film": "FiLM", "gating_mlp": "gating MLP"}
+"""What stands in the place of segments and has none -> in words."""
+
 
 @dataclass(frozen=True)
 class NetworkConfig:

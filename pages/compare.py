@@ -35,7 +35,10 @@ class Difference:
 
 
 def group_runs(runs: Sequence[EvaluatedRun]) -> list[list[EvaluatedRun]]:
-    """Runs with equal settings and steps, apart from the seed and the machine, in the order given."""
+    """Runs with equal settings and steps, apart from the seed and the machine, in the order given.
+
+    A run ends with a chunk, up to a few hundred steps later than it should: that is no difference.
+    """
     groups: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
         groups.setdefault(_key(run), []).append(run)
@@ -45,7 +48,8 @@ def group_runs(runs: Sequence[EvaluatedRun]) -> list[list[EvaluatedRun]]:
 def _key(run: EvaluatedRun) -> str:
     other, config = Config(), run.config
     same = replace(config, seed=0, machine=other.machine, recording=other.recording)
-    return f"{same!r} {run.report['env_steps_trained']}"
+    trained = min(run.report["env_steps_trained"], config.total_env_steps)
+    return f"{same!r} {trained}"
 
 
 def number_of_seeds(group: Sequence[EvaluatedRun]) -> int:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 import numpy as np
 
 from configs import dump_config
+from configs.network import NOT_DENDRITES
 from configs.settings import flatten
 from pages.charts import Curve, learning_curves, success_per_task, time_spent
 from pages.compare import comparable, difference, group_runs, number_of_seeds
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
-from reporting.statistics import mean_interval
+from reporting.statistics import mean_rate_interval
 
 
 def sections_of(
@@ -82,7 +83,7 @@ def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
         rates = np.array([run.report["mean_success_rate"] for run in group])
         success = f"{rates.mean():.1%}"
         if len(rates) > 1:
-            low, high = mean_interval(rates)
+            low, high = mean_rate_interval(rates)
             success += f" ({low:.1%} to {high:.1%})"
         cell = _difference_cell(group, groups[0]) if index else "-"
         differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
@@ -127,7 +128,8 @@ def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
 
 def _network_name(run: EvaluatedRun) -> str:
     network = run.config.network
-    kind = "MLP" if network.kind == "mlp" else f"dendrites ({network.gating})"
+    kind = NOT_DENDRITES.get(network.gating, f"dendrites ({network.gating})")
+    kind = "MLP" if network.kind == "mlp" else kind
     return f"{kind}, {network.activation.replace('_', '-')}"
 
 

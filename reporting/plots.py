@@ -34,7 +34,7 @@ _MAX_TASKS = 50
 _MOST_LINES = 10  # as many colours as can be told apart
 
 Curves = dict[str, list[tuple[int, float]]]
-"""Points (environment steps, success rate) by task, in the file's order; the mean under ""."""
+"""Points (environment steps, success rate) by task, in the file's order; the mean of all under ""."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def read_curves(path: Path) -> Curves:
             columns = next(rows, [])
             found, step_column = _find_columns(columns), columns.index("env_steps")
             for row in rows:
+                # One task after the other, the "mean" is of the one task that plays.
+                all_played = all(row[column] for task, column in found.items() if task)
                 for task, column in found.items():
-                    if row[column]:
+                    if row[column] and (task or all_played):
                         point = _read_point(row[step_column], row[column])
                         curves.setdefault(task, []).append(point)
     except (OSError, ValueError, IndexError, csv.Error) as error:

@@ -29,9 +29,9 @@ from reporting.report import Report, read_report
 
 _MAY_DIFFER = (
     *("seed", "total_env_steps", "env.tasks", "evaluation.report_goals", "recording.", "machine."),
-    *("replay.rehearsal", "protection.", "training.reset_optimizer"),
+    *("replay.rehearsal", "protection.", "agent.protects", "training.reset_optimizer"),
 )
-"""Settings, or beginnings of them. The last three do nothing in a first phase."""
+"""Settings, or beginnings of them. The last four do nothing in a first phase."""
 
 
 @dataclass(frozen=True)

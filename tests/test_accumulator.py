@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.task_major import TASKS_PRESENT
 from training.metrics.accumulator import MeanAccumulator, per_task
+from training.metrics.rows import by_task
 
 quick = settings(deadline=None, max_examples=60)
 float32 = st.floats(-(2.0**90), 2.0**90, width=32)
@@ -141,3 +143,27 @@ def test_a_value_of_every_task_is_spread_over_their_keys_with_the_mean():
     }
     with pytest.raises(ValueError):
         per_task("train/return", [1.0, 2.0], ("reach-v3",))
+
+
+def test_steps_without_samples_of_a_task_count_in_no_mean_of_samples():
+    """Three gradient steps, four tasks; the third one is in two of the batches, the last in none."""
+    accumulator = MeanAccumulator()
+    for third in (-4.0, 0.0, -2.0):
+        present = torch.tensor([1.0, 1.0, third != 0, 0.0])
+        values = torch.tensor([1.0, 0.0, third, 0.0])
+        temperature = torch.tensor([0.1, 0.0, 0.1, 0.1])
+        accumulator.add({"policy/entropy": values, TASKS_PRESENT: present, "a": temperature})
+    row = by_task(accumulator.means(), ("w", "x", "y", "z"))
+    assert row == {
+        **{
+            "policy/entropy/w": 1.0,
+            "policy/entropy/x": 0.0,
+            "policy/entropy/y": pytest.approx(-3.0),
+        },
+        "policy/entropy": pytest.approx(-2 / 3),
+        **{
+            f"a/{task}": pytest.approx(value)
+            for task, value in zip("wxyz", temperature.tolist(), strict=True)
+        },
+        "a": pytest.approx(0.075),
+    }

@@ -40,6 +40,17 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group() -> None:
     assert group_runs(runs) == [[runs[0], runs[2]], [runs[1], runs[3]]]
 
 
+def test_runs_that_ended_with_another_chunk_are_a_group_and_shorter_ones_are_not() -> None:
+    total = Config().total_env_steps
+    runs = [run(0.5, seed) for seed in range(4)]
+    ends = (total + 50, total + 450, total, total - 1000)
+    runs = [
+        replace(one, report=one.report | {"env_steps_trained": end})  # type: ignore[arg-type]
+        for one, end in zip(runs, ends, strict=True)
+    ]
+    assert [len(group) for group in group_runs(runs)] == [3, 1]
+
+
 def test_with_seeds_the_interval_is_welchs() -> None:
     rates = [0.5, 0.6, 0.8], [0.4, 0.45]
     groups = [[run(rate, seed) for seed, rate in enumerate(own)] for own in rates]
@@ -78,6 +89,29 @@ def test_the_comparison_names_what_differs_and_counts_seeds() -> None:
     assert second[1:4] == ("agent.discount: 0.9", "1", "40.0%")
     assert second[4].startswith("-45.0 points")
     assert "one seed in a group" in second[4]
+
+
+def test_the_interval_of_a_mean_success_ends_at_100_percent() -> None:
+    runs = [run(rate, seed) for seed, rate in enumerate((0.99, 0.992, 0.998))]
+    (section,) = [
+        one for one in sections_of([*runs, run(0.4, 1, 0.9)], {}) if one.title == "Comparison"
+    ]
+    assert section.table is not None
+    assert section.table.rows[0][3] == "99.3% (98.3% to 100.0%)"
+
+
+def test_a_network_is_called_by_what_it_has() -> None:
+    network = Config().network
+    for settings, name in (
+        ({"gating": "film"}, "FiLM, k-winners"),
+        ({"gating": "attention", "activation": "relu"}, "dendrites (attention), relu"),
+        ({"kind": "mlp", "activation": "relu"}, "MLP, relu"),
+    ):
+        one = run(0.9)
+        one = replace(one, config=replace(one.config, network=replace(network, **settings)))
+        (section,) = [one for one in sections_of([one], {}) if one.title == "Result"]
+        assert section.table is not None
+        assert section.table.rows[0][1] == name
 
 
 def test_names_and_versions_are_text_on_the_page(tmp_path: Path) -> None:

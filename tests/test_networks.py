@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from network_samples import (
 from scipy import special
 
 from agent.networks import Actor
-from configs.network import NetworkConfig
+from configs.network import Gating, NetworkConfig
 
 
 def shuffled(*tensors):
@@ -191,3 +192,27 @@ def test_the_loss_of_one_critic_does_not_touch_the_other(kind, activation, conte
     for name, parameter in critic.named_parameters():
         assert parameter.grad[1 - chosen].count_nonzero() == 0, name
         assert parameter.grad[chosen].count_nonzero() > 0, name
+
+
+# --- what tasks share -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gating", get_args(Gating))
+def test_another_tasks_gradient_reaches_what_a_task_needs_in_shared_parameters_alone(
+    gating: Gating,
+) -> None:
+    """With one-hot contexts: a step on all others leaves its outputs as they are."""
+    actor = make_actor(make_config(gating=gating))
+    obs, noise = randn(2 * PER_TASK, OBS), randn(2 * PER_TASK, ACTION)
+    task = torch.arange(2).repeat_interleave(PER_TASK)
+    of_first, of_second = task == 0, task == 1
+    before, _ = actor.sample(obs[of_first], noise[of_first], task[of_first])
+    actions, log_prob = actor.sample(obs[of_second], noise[of_second], task[of_second])
+    (actions.square().sum() + log_prob.sum()).backward()
+    shared = {id(parameter) for parameter in actor.shared_parameters()}
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            if id(parameter) not in shared and parameter.grad is not None:
+                parameter -= parameter.grad
+    after, _ = actor.sample(obs[of_first], noise[of_first], task[of_first])
+    torch.testing.assert_close(after, before, rtol=0, atol=0)

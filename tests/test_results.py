@@ -250,6 +250,18 @@ def test_the_curves_of_the_policy_that_comes_along() -> None:
     assert curves[""][-1] == (3_000_450, 1.0)
 
 
+def test_of_tasks_one_after_the_other_the_mean_is_drawn_where_all_have_played(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "metrics.csv"
+    rows = ("1,0.8,0.8,", "2,0.5,0.9,0.1", "3,0.2,,0.2", "4,0.6,0.8,0.4")
+    header = "env_steps,eval/success_rate,eval/success_rate/a,eval/success_rate/b"
+    path.write_text("\n".join((header, *rows)) + "\n")
+    curves = read_curves(path)
+    assert curves[""] == [(2, 0.5), (4, 0.6)]
+    assert curves["a"] == [(1, 0.8), (2, 0.9), (4, 0.8)]
+
+
 def test_rows_of_the_heat_map_by_hand() -> None:
     tasks = {"worse": [(1, 1.0), (3, 0.1)], "later": [(1, 0.0), (3, 0.9)], "sooner": [(3, 0.9)]}
     tasks["best"] = [(1, 0.0), (3, 1.0)]

@@ -15,6 +15,7 @@ from sac_samples import (
 )
 
 from agent.replay import Batch
+from agent.task_major import TASKS_PRESENT
 
 
 @pytest.mark.parametrize("critic_loss", ["mse", "hl_gauss"])
@@ -92,6 +93,7 @@ def test_a_task_without_samples_reports_zero_and_keeps_its_temperature():
     metrics = agent.update(part, noise[:, here])
     entropy = make_agent().update(batch, noise)["policy/entropy"].tolist()
     assert metrics["policy/entropy"].tolist() == pytest.approx([entropy[0], 0, entropy[2]])
+    assert metrics[TASKS_PRESENT].tolist() == [1, 0, 1]
     assert (agent.log_temperature.detach() != before).tolist() == [True, False, True]
 
 

@@ -10,6 +10,7 @@ from sac_samples import OBS, PER_TASK, TASKS, make_agent, make_batch, make_noise
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from agent.replay import Batch
+from agent.task_major import TASKS_PRESENT
 
 
 def float64(*values):
@@ -70,6 +71,7 @@ def reference_update(agent, batch, noise, lr):
         "values/q": q.mean(dim=(0, 2)),
         "policy/entropy": -log_prob.mean(dim=1),
         "policy/temperature": log_alpha.exp(),
+        TASKS_PRESENT: torch.ones_like(log_alpha),
     }
     metrics = {key: value.detach() for key, value in metrics.items()}
     return {"actor": actor, "critic": critic}, log_alpha.detach(), moments, metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -56,9 +56,11 @@ class MeanAccumulator:
         self._counts = {key: count for key, (_, count) in checked.items()}
 
 
-def per_task(key: str, values: list[float], tasks: tuple[str, ...]) -> dict[str, float]:
-    """`key/<task>` for each task, and their mean as `key`."""
-    return {
-        **{f"{key}/{task}": value for task, value in zip(tasks, values, strict=True)},
-        key: sum(values) / len(values),
+def per_task(key: str, values: Sequence[float | None], tasks: tuple[str, ...]) -> dict[str, float]:
+    """`key/<task>` for each task that has a value, and their mean as `key`."""
+    known = {
+        f"{key}/{task}": value
+        for task, value in zip(tasks, values, strict=True)
+        if value is not None
     }
+    return known | ({key: sum(known.values()) / len(known)} if known else {})

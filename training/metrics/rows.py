@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import math
 
+from agent.task_major import TASKS_PRESENT
 from envs import NonFiniteError
 from training.metrics.accumulator import per_task
 from training.metrics.networks import network_statistics
 from training.run_state import RunState
 
 logger = logging.getLogger(__name__)
+
+_OF_SAMPLES = ("values/q", "policy/entropy")
+"""Means over a task's samples in a batch, 0 where there are none."""
 
 
 def training_metrics(state: RunState) -> dict[str, float]:
@@ -39,10 +43,23 @@ def training_metrics(state: RunState) -> dict[str, float]:
 
 
 def by_task(means: dict[str, float | list[float]], tasks: tuple[str, ...]) -> dict[str, float]:
-    """Metrics with a value for each task spread over the tasks' keys, with their mean."""
+    """Metrics with a value for each task spread over the tasks' keys, with their mean.
+
+    Those of a batch's samples are of the gradient steps that had samples of the task; without any, it has no
+    value.
+    """
+    present = means.get(TASKS_PRESENT)
     row: dict[str, float] = {}
     for key, values in means.items():
-        row |= per_task(key, values, tasks) if isinstance(values, list) else {key: values}
+        if key == TASKS_PRESENT:
+            continue
+        if not isinstance(values, list):
+            row[key] = values
+        elif key in _OF_SAMPLES and isinstance(present, list):
+            shares = zip(values, present, strict=True)
+            row |= per_task(key, [mean / share if share else None for mean, share in shares], tasks)
+        else:
+            row |= per_task(key, values, tasks)
     return row
 
 
