@@ -23,6 +23,7 @@ import tyro
 
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
+from reporting.places import metrics_of, out_folders, run_names
 
 if TYPE_CHECKING:
     from agent.plan import Plan
@@ -47,7 +48,8 @@ class EvaluateCommand:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (PRETRAINED,)
     """Run folders (their newest checkpoints), checkpoint folders or exported folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the report; default: evaluation/ in the folder given. Several runs get a folder each in it."""
+    """Folder for the report; default: evaluation/ in the folder given, or next to checkpoints/. Several runs get a
+    folder each in it."""
     goals: int | None = None
     """Goals per task, 1 to 50; default: all goals that the run trains on."""
     actions: Literal["mean", "sample"] | None = None
@@ -83,13 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     configure_logging()
     published, backend = check_extras(command)
-    evaluated = [
-        evaluate_run(command, folder, out, backend) for folder, out in out_folders(command).items()
-    ]
+    places = out_folders(command.runs, command.out)
+    evaluated = [evaluate_run(command, folder, out, backend) for folder, out in places.items()]
     if command.page:
         from pages.page import write_page
 
-        path = (command.out or command.runs[0] / "evaluation") / "report.html"
+        path = (command.out or places[command.runs[0]]) / "report.html"
         write_page(evaluated, path, published)
         print(f"page: {path}")
     return 0
@@ -119,6 +120,7 @@ def evaluate_run(
     flags = {key: getattr(command, key) for key in ("goals", "actions", "seed", "workers")}
     plan, policy = evaluation_plan(trained.plan, **flags), trained.agent.policy
     keep_steps = backend is not None or command.record is not None
+    out.mkdir(parents=True, exist_ok=True)  # where that is not possible, nothing needs to be played
     results = run_episodes(policy, plan, keep_steps=keep_steps)
     facts = report_facts(plan.config, trained.env_steps, plan.config.evaluation)
     report = make_report(results, facts)
@@ -167,34 +169,6 @@ def analyze(command: EvaluateCommand, policy: Policy, plan: Plan, folder: Path) 
     return analysis
 
 
-def out_folders(command: EvaluateCommand) -> dict[Path, Path]:
-    """Where the report of each folder goes."""
-    if command.out is None:
-        return {folder: folder / "evaluation" for folder in command.runs}
-    if len(command.runs) == 1:
-        return {command.runs[0]: command.out}
-    names = run_names(command.runs)
-    return {folder: command.out / name for folder, name in names.items()}
-
-
-def run_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """What each is called: its folder's name, and a number where others before it have the same."""
-    names = [folder.resolve().name for folder in folders]
-    before = [names[:index].count(name) for index, name in enumerate(names)]
-    return {
-        folder: f"{name}-{count + 1}" if count else name
-        for folder, name, count in zip(folders, names, before, strict=True)
-    }
-
-
-def metrics_of(folder: Path) -> Path | None:
-    """metrics.csv of a run or an export; of a checkpoint, that of its run."""
-    places = (folder, folder.resolve().parent.parent)
-    return next(
-        (place / "metrics.csv" for place in places if (place / "metrics.csv").is_file()), None
-    )
-
-
 def compare_with_history(report: Report, path: Path) -> None:
     """Say whether these successes are those of the report that came with the policy, if any."""
     from reporting.report import read_report
@@ -226,6 +200,8 @@ def check_flags(command: EvaluateCommand) -> None:
         raise UsageError(f"--seed {command.seed}: give 0 to 4294967295")
     if command.analysis_goals is not None and not 1 <= command.analysis_goals <= 50:
         raise UsageError(f"--analysis-goals {command.analysis_goals}: give 1 to 50")
+    if command.analysis_goals is not None and not command.analyze:
+        raise UsageError("--analysis-goals: only with --analyze")
     if len({folder.resolve() for folder in command.runs}) < len(command.runs):
         raise UsageError("the same folder is given twice")
     if command.record is not None and len(command.runs) > 1:

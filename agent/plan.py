@@ -76,7 +76,10 @@ def resolve(config: Config, device: torch.device | None = None) -> Plan:
         precision=resolve_precision(machine.precision, device),
         threads=threads,
         workers=min(workers, environments),
-        evaluation_workers=cores if machine.workers == "auto" else machine.workers,
+        evaluation_workers=min(
+            cores if machine.workers == "auto" else machine.workers,
+            len(tasks) * config.evaluation.copies_per_task,
+        ),
         replay_bytes=replay_bytes,
         replay_device=ReplayBuffer.choose_device(replay_bytes, device, free_bytes(device)),
     )

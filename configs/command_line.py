@@ -115,11 +115,16 @@ def parse_command(
     except SystemExit as exit_request:
         if exit_request.code in (0, None):  # --help
             raise
-        raise UsageError(_condense(messages.getvalue())) from None
+        raise UsageError(_condense(messages.getvalue(), moved=default is not None)) from None
 
 
-def _condense(box: str) -> str:
-    """One line out of tyro's framed message: what is wrong, and its suggestion or ours."""
+def _condense(box: str, moved: bool) -> str:
+    """One line out of tyro's framed message: what is wrong, and its suggestion.
+
+    Args:
+        box: the message.
+        moved: whether a flag that the command does not know may be one of version 0.1, which has moved.
+    """
     lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
     lines = [line for line in lines if line][1:]  # the first is the frame's title
     message: list[str] = []
@@ -131,7 +136,7 @@ def _condense(box: str) -> str:
             break
         message.append(line)
     text = " ".join(message).rstrip(".")
-    for flag in re.findall(r"--[\w.-]+", text):
+    for flag in re.findall(r"--[\w.-]+", text) if moved and "nrecognized" in text else ():
         new = RENAMED.get(flag[2:].replace("-", "_"))
         if new is not None:
             text = f"{flag} is now --{new.replace('_', '-')}"

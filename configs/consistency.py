@@ -33,9 +33,18 @@ def inconsistencies(config: Config) -> Iterator[str]:
     # Below 0 even if no reward is: values include the entropy term, negative at the target entropy.
     if not config.agent.value_range[0] < 0 < config.agent.value_range[1]:
         yield "agent.value_range: give a negative and a positive value, in this order"
-    for name in ("goals", "report_goals"):
-        if getattr(evaluation, name) > env.num_goals:
-            yield f"evaluation.{name}: there are only env.num_goals = {env.num_goals} goals per task"
+    if max(evaluation.goals, evaluation.report_goals) > env.num_goals:
+        name = "goals" if evaluation.goals > env.num_goals else "report_goals"
+        yield (
+            f"evaluation.{name}: {getattr(evaluation, name)} is more than env.num_goals, which is {env.num_goals}; use "
+            f"--evaluation.goals {min(evaluation.goals, env.num_goals)} --evaluation.report-goals "
+            f"{min(evaluation.report_goals, env.num_goals)}"
+        )
+    if config.machine.ray_address != "local" and config.machine.workers_backend != "ray":
+        yield (
+            f"machine.ray_address: {config.machine.ray_address} is for simulators on a Ray cluster; add "
+            "--machine.workers-backend ray"
+        )
     yield from _network_inconsistencies(config.network)
     if env.schedule == "one_by_one":
         yield from _one_by_one_inconsistencies(config)
@@ -66,6 +75,11 @@ def _network_inconsistencies(network: NetworkConfig) -> Iterator[str]:
             )
         if any(layer >= depth for layer in network.dendritic_layers):
             yield f"network.dendritic_layers: network.{name} has layers 0 to {depth - 1} only"
+    if network.kind == "dendritic" and not network.dendritic_layers:
+        yield (
+            "network.dendritic_layers: without any, the network is not told its task; name a layer, or use "
+            "--network.kind mlp"
+        )
     if network.gating == "gate_table" and network.context != "one_hot":
         yield "network.gating: gate_table needs network.context: one_hot"
 

@@ -42,7 +42,7 @@ class EnvConfig:
     """Shorten the first episode of each copy, so that resets spread over time."""
     least_task_share: Fraction = 0.2
     """Environment steps and batches of a task that always succeeds, as a fraction of those of one that
-    never does (training/allocation.py); 1 treats all tasks alike."""
+    never does (training/allocation.py); 1 treats all tasks alike. With replay.sampling: uniform, steps alone."""
     schedule: Literal["together", "one_by_one"] = "together"
     """together: all tasks at once; one_by_one: one after the other, each for env.steps_per_task."""
     steps_per_task: PositiveInt = 150_000

@@ -48,8 +48,12 @@ def group_runs(runs: Sequence[EvaluatedRun]) -> list[list[EvaluatedRun]]:
 def _key(run: EvaluatedRun) -> str:
     other, config = Config(), run.config
     same = replace(config, seed=0, machine=other.machine, recording=other.recording)
-    trained = min(run.report["env_steps_trained"], config.total_env_steps)
-    return f"{same!r} {trained}"
+    return f"{same!r} {steps_trained(run)}"
+
+
+def steps_trained(run: EvaluatedRun) -> int:
+    """Environment steps, without those that the last chunk goes beyond the end."""
+    return min(run.report["env_steps_trained"], run.config.total_env_steps)
 
 
 def number_of_seeds(group: Sequence[EvaluatedRun]) -> int:

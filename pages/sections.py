@@ -11,7 +11,13 @@ from configs import dump_config
 from configs.network import NOT_DENDRITES
 from configs.settings import flatten
 from pages.charts import Curve, learning_curves, success_per_task, time_spent
-from pages.compare import comparable, difference, group_runs, number_of_seeds
+from pages.compare import (
+    comparable,
+    difference,
+    group_runs,
+    number_of_seeds,
+    steps_trained,
+)
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
 from reporting.statistics import mean_rate_interval
@@ -65,13 +71,24 @@ def _overview(runs: Sequence[EvaluatedRun]) -> Section:
                 f"{report['mean_return']:.0f}",
             )
         )
-    first = runs[0].report
-    text = (
-        f"{len(first['tasks'])} tasks, {first['goals']} goals per task (goal list of seed {first['seed']}), "
-        f"{first['horizon']} steps per episode, {first['actions']} actions. Intervals: 95 %, over goals; "
-        "they do not cover the luck of training, which takes several seeds."
+    ways: dict[str, list[str]] = {}
+    for run in runs:
+        ways.setdefault(_how_evaluated(run), []).append(run.name)
+    how = (
+        next(iter(ways))
+        if len(ways) == 1
+        else "; ".join(f"{', '.join(names)}: {way}" for way, names in ways.items())
     )
+    text = f"{how}. Intervals: 95 %, over goals; they do not cover the luck of training, which takes several seeds."
     return Section("Result", text, Table(headers, rows))
+
+
+def _how_evaluated(run: EvaluatedRun) -> str:
+    report = run.report
+    return (
+        f"{len(report['tasks'])} tasks, {report['goals']} goals per task (goal list of seed {report['seed']}), "
+        f"{report['horizon']} steps per episode, {report['actions']} actions"
+    )
 
 
 def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
@@ -134,8 +151,14 @@ def _network_name(run: EvaluatedRun) -> str:
 
 
 def _changes(runs: Sequence[EvaluatedRun]) -> dict[str, list[str]]:
-    """Setting -> its value in each run, for those that are not alike in all; without seed and machine."""
-    flat = [dict(flatten(asdict(run.config))) for run in runs]
+    """Setting -> its value in each run, for those that are not alike in all; without seed and machine.
+
+    Of two checkpoints of a run, the steps trained.
+    """
+    flat = [
+        dict(flatten(asdict(run.config))) | {"steps trained": f"{steps_trained(run):,}"}
+        for run in runs
+    ]
     return {
         key: [str(settings[key]) for settings in flat]
         for key in flat[0]

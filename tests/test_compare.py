@@ -132,6 +132,26 @@ def test_a_single_task_has_nothing_to_share(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "analysis.json").read_text())["silencing"]["specificity"] is None
 
 
+def test_two_checkpoints_of_a_run_differ_in_the_steps_trained() -> None:
+    newest, best = run(0.9), run(0.95)
+    best = replace(best, report=best.report | {"env_steps_trained": 2_600_000})  # type: ignore[arg-type]
+    (section,) = [one for one in sections_of([newest, best], {}) if one.title == "Comparison"]
+    assert section.table is not None
+    assert [row[1] for row in section.table.rows] == [
+        f"steps trained: {steps}" for steps in ("3,000,000", "2,600,000")
+    ]
+
+
+def test_the_page_says_of_each_run_how_it_was_evaluated() -> None:
+    one, other = run(0.5, 1), run(0.6, 2)
+    alike = sections_of([one, other], {})[0]
+    assert f"goal list of seed {REPORT['seed']})" in alike.text
+    other = replace(other, report=other.report | {"seed": 1000, "goals": 7})  # type: ignore[arg-type]
+    text = sections_of([one, other], {})[0].text
+    assert "0.99-1: 10 tasks, 50 goals per task (goal list of seed" in text
+    assert "0.99-2: 10 tasks, 7 goals per task (goal list of seed 1000)" in text
+
+
 def test_runs_evaluated_in_other_ways_are_not_compared() -> None:
     other = run(0.5, discount=0.9)
     other = replace(other, report=other.report | {"goals": 7})  # type: ignore[arg-type]

@@ -110,7 +110,10 @@ def test_the_mlp_presets_differ_in_the_network_only(names: tuple[str, str]) -> N
         ("exploration: {hold_rate: 1.0}", "exploration.hold_rate: input should be less than 1"),
         ("exploration: {hold_rat: 1}", "'exploration.hold_rat' (did you mean 'hold_rate'?)"),
         ("env: {workers: 2}", "unknown key 'env.workers'"),
-        ("env: {num_goals: 5}", "evaluation.report_goals: there are only env.num_goals = 5"),
+        (
+            "env: {num_goals: 5}",
+            "evaluation.report_goals: 50 is more than env.num_goals, which is 5; use --evaluation.goals 5 ",
+        ),
         ("seed: [", "not valid YAML"),
         ("seed: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],

@@ -55,10 +55,10 @@ def test_lines_of_the_parser_end_as_sentences(arguments: list[str]) -> None:
     ("arguments", "says"),
     [
         (["--replay.capacity", "1000000000000"], "replay.capacity: 1,000,000,000,000"),
-        (["--env.copies-per-task", "1000"], "fewer --env.copies-per-task"),
+        (["--env.copies-per-task", "1000"], "fewer --machine.workers, --env.copies-per-task"),
         (
             ["--env.copies-per-task", "900", "--config", "mt50"],
-            "error: 45050 simulators need 18",
+            "error: 45050 simulators in ",
         ),
         (
             ["--network.actor-hidden", *(["65536"] * 16)],

@@ -172,6 +172,11 @@ def test_runs_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
 
 def test_what_can_not_be_asked_for(tiny_run: Path, tmp_path: Path) -> None:
     assert "given twice" in refused(evaluate.main, tiny_run, tiny_run)
+    assert "own report would be replaced" in refused(evaluate.main, tiny_run, "--out", tiny_run)
+    said = refused(evaluate.main, tiny_run, "--threads", 4)
+    assert "--threads" in said
+    assert "is now" not in said  # that of train_mt10.py
+    assert "only with --analyze" in refused(evaluate.main, tiny_run, "--analysis-goals", 2)
     assert "--record: give one run" in refused(
         evaluate.main, tiny_run, tmp_path, "--record", tmp_path / "new"
     )

@@ -53,7 +53,19 @@ def with_agent(**settings):
 def test_on_the_cpu_learner_and_simulators_share_the_cores(machine, cores, threads, workers):
     machine(cores)
     plan = resolve(with_machine(), CPU)
-    assert (plan.threads, plan.workers, plan.evaluation_workers) == (threads, workers, cores)
+    in_evaluations = min(cores, 50)  # of ten tasks, five environments each
+    assert (plan.threads, plan.workers, plan.evaluation_workers) == (
+        threads,
+        workers,
+        in_evaluations,
+    )
+
+
+def test_there_are_no_more_processes_than_environments(machine):
+    machine(128)
+    config = with_machine()
+    plan = resolve(replace(config, env=replace(config.env, tasks=("reach-v3",))), CPU)
+    assert (plan.workers, plan.evaluation_workers) == (5, 5)
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (8, 7)])
@@ -173,9 +185,21 @@ def test_simulators_are_in_the_main_memory_whatever_the_device(machine, monkeypa
         forecast.require_memory(plan)
         free["cpu"] -= 1
         with pytest.raises(
-            UsageError, match=r"100 simulators need [1-9]\.\d GB .*--env\.copies-per-task"
+            UsageError,
+            match=r"100 simulators in 12 processes need [1-9]\.\d GB .*--env\.copies-per-task",
         ):
             forecast.require_memory(plan)
+
+
+def test_simulators_on_a_ray_cluster_take_no_memory_here(machine, monkeypatch):
+    plan = resolve(with_machine(workers=40, workers_backend="ray"), CPU)
+    free = plan.replay_bytes + 10**9
+    monkeypatch.setattr(forecast, "free_bytes", lambda device: free)
+    monkeypatch.setattr(replay, "free_bytes", lambda device: free)
+    forecast.require_memory(plan)
+    here = resolve(with_machine(workers=40), CPU)
+    with pytest.raises(UsageError, match=r"in 80 processes need .* --machine\.workers"):
+        forecast.require_memory(here)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,26 @@ def test_too_many_lost_episodes_stop_the_run(
     assert f"reach-v3 (copy 0, seed 0[1, 0]): {FAULTS[OBSERVATION]}" in caplog.text
 
 
+def test_a_chunk_in_which_too_many_episodes_are_lost_leaves_a_good_checkpoint(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulators have played it to its end, so the run counts and keeps all of it."""
+    checked = iter(range(10**6))
+
+    def check(detector: FaultDetector, *_: object) -> None:
+        detector.found = OBSERVATION if next(checked) == 45 else 0  # second step of the third chunk
+
+    monkeypatch.setattr(FaultDetector, "check", check)
+    chunk = ("--training.chunk-vector-steps", "5")
+    run = start_run("--machine.lost-episodes", "0", *chunk)
+    for _ in range(2):
+        play_and_learn(run.state)
+    with pytest.raises(WorkerError, match=r"1 episodes lost .*--machine\.lost-episodes"):
+        play_and_learn(run.state)
+    assert run.state.progress.vector_steps == 15
+    restore(run.state, save_newest(run.state, run.checkpoints))
+
+
 def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
     """And with it the run, before the row that was due; a second Ctrl-C does not wait for anything."""
     run = start_run("--evaluation.interval-env-steps", "8")

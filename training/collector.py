@@ -92,6 +92,7 @@ class Collector:
         for step in played:
             self._store(step)
             self._count(step)
+        self._require_few_losses()  # not within the chunk, of which the simulators have played all
 
     def _random(self, steps: int, phase: Phase) -> NDArray[np.float32] | None:
         """Uniform random actions at first `[steps, T, N, action]`, then none: the policy acts."""
@@ -111,7 +112,7 @@ class Collector:
         self.obs[tasks] = step.obs
 
     def _count(self, step: Step) -> None:
-        """Count steps and episodes; a run that loses too many episodes ends here."""
+        """Count steps and episodes."""
         progress = self.progress
         for episode in self.episodes.observe(step):
             task = self.plan.tasks[episode.task]
@@ -128,10 +129,14 @@ class Collector:
         progress.vector_steps += 1
         progress.env_steps += step.reward.size
         self.shares.steps[step.tasks] += 1
-        if progress.lost_episodes > self.plan.config.machine.lost_episodes:
+
+    def _require_few_losses(self) -> None:
+        """A run that loses too many episodes ends here, in a state that can be saved."""
+        lost = self.progress.lost_episodes
+        if lost > self.plan.config.machine.lost_episodes:
             raise WorkerError(
-                f"{progress.lost_episodes} episodes lost to faults of the simulators; go on with a "
-                "higher --machine.lost-episodes"
+                f"{lost} episodes lost to faults of the simulators; go on with a higher "
+                "--machine.lost-episodes, given with --resume"
             )
 
     def parts(self) -> dict[str, Stateful]:

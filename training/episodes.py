@@ -52,7 +52,7 @@ def evaluation_plan(
     )
     plan = resolve(config, trained.device)
     simulators = len(plan.tasks) * evaluation.copies_per_task
-    require_simulator_memory(simulators, plan.evaluation_workers, len(plan.tasks))
+    require_simulator_memory(simulators, plan.evaluation_workers, len(plan.tasks), "--workers")
     return plan
 
 

@@ -118,8 +118,14 @@ def require_memory(plan: Plan) -> None:
         plan.action_size,
         plan.replay_device,
     )
+    if plan.config.machine.workers_backend == "ray":
+        return  # the simulators are elsewhere
     in_use = plan.replay_bytes if plan.replay_device.type == "cpu" else 0
-    require_simulator_memory(*_simulators(plan), in_use)
+    require_simulator_memory(
+        *_simulators(plan),
+        "--machine.workers, --env.copies-per-task and --evaluation.copies-per-task, or a smaller --replay.capacity",
+        in_use,
+    )
 
 
 def simulator_bytes(environments: int, processes: int, tasks: int) -> int:
@@ -128,19 +134,18 @@ def simulator_bytes(environments: int, processes: int, tasks: int) -> int:
 
 
 def require_simulator_memory(
-    environments: int, processes: int, tasks: int, in_use: int = 0
+    environments: int, processes: int, tasks: int, fewer: str, in_use: int = 0
 ) -> None:
     """Raise `UsageError` if so many simulators do not fit next to `in_use` bytes.
 
-    Simulators live in the main memory, whatever the learner's device is.
+    Simulators live in the main memory, whatever the learner's device is. `fewer` names flags to lower.
     """
     needed = simulator_bytes(environments, processes, tasks)
     free = free_bytes(torch.device("cpu")) - in_use
     if needed > free:
         raise UsageError(
-            f"{environments} simulators need {needed / 1e9:.1f} GB and {max(free, 0) / 1e9:.1f} GB are "
-            "left by the replay buffer; use fewer --env.copies-per-task and "
-            "--evaluation.copies-per-task, or a smaller --replay.capacity"
+            f"{environments} simulators in {processes} processes need {needed / 1e9:.1f} GB and "
+            f"{max(free, 0) / 1e9:.1f} GB are left; use fewer {fewer}"
         )
 
 
