@@ -40,11 +40,6 @@ def inconsistencies(config: Config) -> Iterator[str]:
             f"--evaluation.goals {min(evaluation.goals, env.num_goals)} --evaluation.report-goals "
             f"{min(evaluation.report_goals, env.num_goals)}"
         )
-    if config.machine.ray_address != "local" and config.machine.workers_backend != "ray":
-        yield (
-            f"machine.ray_address: {config.machine.ray_address} is for simulators on a Ray cluster; add "
-            "--machine.workers-backend ray"
-        )
     yield from _network_inconsistencies(config.network)
     if env.schedule == "one_by_one":
         yield from _one_by_one_inconsistencies(config)

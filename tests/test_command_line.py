@@ -59,7 +59,6 @@ def test_any_setting_can_be_changed_on_the_command_line() -> None:
         ("--device cpu --seed 1", "--device is now --machine.device. See "),
         ("--env.tasks MT10", "unknown task 'MT10' (did you mean 'mt10'?)"),
         ("--network.dendritic-layers", "the network is not told its task; name a layer, or use "),
-        ("--machine.ray-address head:6379", "add --machine.workers-backend ray"),
         ("--env.num-goals 3", "use --evaluation.goals 3 --evaluation.report-goals 3"),
         ("--agent.actor-lr x", "--agent.actor-lr"),
         ("--agent.actor-lr 0", "agent.actor_lr: input should be greater than 0"),
