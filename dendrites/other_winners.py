@@ -217,11 +217,12 @@ class ThresholdWinners(OtherWinners):
     def _choose(self, y: Tensor, task: Tensor | None) -> Tensor:
         lead = () if self.stack is None else (self.stack,)
         threshold = self.threshold.view(*lead, *(1,) * (y.dim() - len(lead) - 1), self.units)
-        above = y.detach() > threshold
-        if self.training:
+        out = torch.where(y.detach() <= threshold, 0.0, y)  # a NaN is not, and shows
+        if self.training:  # after `out`, which is of the thresholds before
+            above = y.detach() > threshold
             rows = above.to(self.threshold.dtype).flatten(len(lead), -2)  # [*E, n, units]
             self.threshold.add_(_EMA_RATE * (rows.mean(dim=-2) - self.density))
-        return torch.where(y.detach() <= threshold, 0.0, y)  # a NaN is neither, and shows
+        return out
 
 
 class NucleusWinners(OtherWinners):
@@ -246,9 +247,8 @@ class NucleusWinners(OtherWinners):
         share = (ranked / _spread(y)).softmax(dim=-1)
         before = share.cumsum(dim=-1) - share
         count = (before < self.mass).sum(dim=-1, keepdim=True).clamp(min=1)
-        return torch.where(
-            y.detach() < ranked.gather(-1, count - 1), 0.0, y
-        )  # with a NaN, all pass
+        lowest = ranked.gather(-1, count - 1)  # NaN in a row with one: all pass
+        return torch.where(y.detach() < lowest, 0.0, y)
 
 
 def _spread(y: Tensor) -> Tensor:

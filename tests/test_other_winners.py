@@ -113,6 +113,17 @@ def test_the_density_of_annealed_winners_falls(fraction: float, winners: int) ->
     torch.testing.assert_close(module(y), k_winners(y, winners))
 
 
+def test_thresholds_follow_a_batch_after_they_have_chosen_in_it() -> None:
+    """So what passes in training is what would have passed without learning from it."""
+    learning, frozen = ThresholdWinners(UNITS, 0.25), ThresholdWinners(UNITS, 0.25)
+    learning.train()
+    y = (
+        0.005 * randn(1, 7, UNITS).float()
+    )  # so near to the thresholds that a step of theirs matters
+    assert torch.equal(learning(y), frozen(y))
+    assert not torch.equal(learning(y), frozen(y))
+
+
 @given(st.integers(1, 400), st.integers(1, 100))
 def test_annealed_winners_end_at_the_count_of_k_winners(units: int, hundredths: int) -> None:
     """Also where it is rounded from a half."""
