@@ -46,7 +46,7 @@ def unit_rows(analysis: Analysis) -> Iterator[Row]:
 def pair_rows(analysis: Analysis) -> Iterator[Row]:
     """A row for each pair of tasks, in both orders, and for each task with itself."""
     for index, (layer, gates) in enumerate(zip(analysis.layers, analysis.gates, strict=True)):
-        same_segment = _same_segment(gates)
+        same_segment, alike = _same_segment(gates), None if gates is None else gates.alike
         for place in np.ndindex(*layer.shared.shape):
             yield {
                 "layer": index + 1,
@@ -58,7 +58,7 @@ def pair_rows(analysis: Analysis) -> Iterator[Row]:
                 "most_used": layer.most_used[place],
                 "cosine_distance": layer.cosine_distance[place],
                 "same_segment": None if same_segment is None else same_segment[place],
-                "gate_correlation": None if gates is None else gates.alike[place],
+                "gate_correlation": None if alike is None else alike[place],
             }
 
 

@@ -145,8 +145,8 @@ def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
 
 def _network_name(run: EvaluatedRun) -> str:
     network = run.config.network
-    kind = NOT_DENDRITES.get(network.gating, f"dendrites ({network.gating})")
-    kind = "MLP" if network.kind == "mlp" else kind
+    gates = NOT_DENDRITES.get(network.gating, f"dendrites ({network.gating})")
+    kind = "MLP" if network.kind == "mlp" else gates
     return f"{kind}, {network.activation.replace('_', '-')}"
 
 

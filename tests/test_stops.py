@@ -22,13 +22,14 @@ from configs.command_line import parse_train_command
 from envs import NonFiniteError, WorkerError, make_goal_lists, training_envs
 from envs.faults import FAULTS, OBSERVATION
 from envs.simulator.fault_detector import FaultDetector
+from machine.signals import STOPPING
 from train_mt10 import play_and_learn
 from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.resume import restore, save_newest
 from training.metrics.rows import training_metrics
 from training.recorder import Recorder
 from training.run_state import RunState
-from training.stop_signals import STOPPING, StopRequested, StopSignals
+from training.stop_signals import StopRequested, StopSignals
 from training.streams import seed_streams, torch_generator
 
 ONE = ("--training.chunk-vector-steps", "1")

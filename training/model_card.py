@@ -27,8 +27,8 @@ def model_card(name: str, config: Config, report: Report, versions: dict[str, st
     data = f"Meta-World/{_SETS.get(config.env.task_names, 'own tasks')}"
     block = yaml.safe_dump(_metadata(name, data, report), sort_keys=False)
     network, low_high = config.network, report["mean_success_rate_ci95"]
-    kind = NOT_DENDRITES.get(network.gating, "active dendrites")
-    kind = "an MLP" if network.kind == "mlp" else kind
+    gates = NOT_DENDRITES.get(network.gating, "active dendrites")
+    kind = "an MLP" if network.kind == "mlp" else gates
     activation = network.activation.replace("_", "-")
     trained = ", ".join(f"{package} {version}" for package, version in versions.items())
     return f"""---

@@ -13,8 +13,7 @@ from contextlib import suppress
 from types import FrameType
 
 from machine.console import write_to_files_only
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+from machine.signals import STOPPING
 
 
 class StopRequested(Exception):

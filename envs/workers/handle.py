@@ -12,9 +12,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from envs.workers.commands import DONE, QUIT, Command
-from envs.workers.process import TRAINERS_SIGNALS, worker_main
+from envs.workers.process import worker_main
 from envs.workers.share import EnvSpec
 from envs.workers.shared_arrays import SharedArrays
+from machine.signals import STOPPING
 
 
 class ProcessWorkers:
@@ -98,7 +99,7 @@ class WorkerHandle:
 def _signals_blocked() -> Iterator[None]:
     """Start a child that Ctrl-C does not reach, not even before it can say so itself."""
     resource_tracker.ensure_running()  # its own start would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TRAINERS_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:

@@ -16,9 +16,7 @@ from envs.workers.commands import DONE, FAILED, QUIT, Command, decode
 from envs.workers.share import EnvSpec, Share
 from envs.workers.shared_arrays import SharedArrays
 from machine.console import configure_logging
-
-TRAINERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
-"""Sent to the whole process group, and the trainer's to handle."""
+from machine.signals import STOPPING
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -31,7 +29,7 @@ def worker_main(
     player: bytes | None,
 ) -> None:
     """Serve commands until the trainer quits or dies. Runs in the worker process."""
-    for number in TRAINERS_SIGNALS:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     trainer = os.getppid()
     _die_with_parent()
