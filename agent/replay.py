@@ -160,7 +160,10 @@ class ReplayBuffer:
         """Fill the places of `lost [t, N]` transitions with those before them, and end those there."""
         row, copy = lost.nonzero(as_tuple=True)
         if not self.stored[tasks[row]].all():
-            raise RunError("a simulator failed in its very first step; start again")
+            raise RunError(
+                "a simulator failed in the very first step of a task; go on with --resume, or start again "
+                "if there is no checkpoint yet"
+            )
         task, here = tasks[row], time[row]
         before = (here - 1) % self.length
         self.storage["truncated"][task, copy, before] = True

@@ -19,7 +19,7 @@ from configs.loading import MULTI_TASK
 from configs.plain_yaml import read_yaml
 from configs.renamed import RENAMED
 from configs.schema import Config
-from configs.settings import ConfigT, Settings
+from configs.settings import ConfigT, Settings, flatten
 
 CommandT = TypeVar("CommandT")
 RunCommandT = TypeVar("RunCommandT", bound="RunCommand[Any]")
@@ -115,15 +115,20 @@ def parse_command(
     except SystemExit as exit_request:
         if exit_request.code in (0, None):  # --help
             raise
-        raise UsageError(_condense(messages.getvalue(), moved=default is not None)) from None
+        raise UsageError(_condense(messages.getvalue(), _settings_of(default))) from None
 
 
-def _condense(box: str, moved: bool) -> str:
+def _settings_of(command: Any) -> list[str]:
+    """Dotted names of the settings of a training command; none for other commands."""
+    return [key for key, _ in flatten(asdict(command.settings))] if command is not None else []
+
+
+def _condense(box: str, settings: Sequence[str]) -> str:
     """One line out of tyro's framed message: what is wrong, and its suggestion.
 
     Args:
         box: the message.
-        moved: whether a flag that the command does not know may be one of version 0.1, which has moved.
+        settings: dotted names that the command knows; a flag of version 0.1 may be one of them now.
     """
     lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
     lines = [line for line in lines if line][1:]  # the first is the frame's title
@@ -136,9 +141,9 @@ def _condense(box: str, moved: bool) -> str:
             break
         message.append(line)
     text = " ".join(message).rstrip(".")
-    for flag in re.findall(r"--[\w.-]+", text) if moved and "nrecognized" in text else ():
+    for flag in re.findall(r"--[\w.-]+", text) if "nrecognized" in text else ():
         new = RENAMED.get(flag[2:].replace("-", "_"))
-        if new is not None:
+        if new is not None and new in settings:
             text = f"{flag} is now --{new.replace('_', '-')}"
             break
     return f"{text}. See {Path(sys.argv[0]).name} --help."

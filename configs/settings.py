@@ -129,13 +129,19 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _first_problem(error: ValidationError, schema: Any) -> str:
-    problem = error.errors(include_url=False)[0]
+    problem, *others = error.errors(include_url=False)
+    if problem["type"] == "literal_error" and others and isinstance(problem["input"], list | tuple):
+        problem = others[0]  # a list, where a word is accepted as well: what is wrong with the list
     location = _known_keys(problem["loc"], schema, problem["type"] == "unexpected_keyword_argument")
     key = ".".join(location) or "the file"
     if problem["type"] == "unexpected_keyword_argument":
         hint = new_name(key) or did_you_mean(location[-1], _keys_at(schema, location[:-1]))
         return f"unknown key '{key}'{hint}"
-    return f"{key}: {problem['msg'].lower()}, got {_short(problem['input'])}"
+    or_list = " or a list" * any(
+        other["type"] == "tuple_type" and other["loc"][:-1] == problem["loc"][:-1]
+        for other in others
+    )
+    return f"{key}: {problem['msg'].lower()}{or_list}, got {_short(problem['input'])}"
 
 
 def _short(value: Any) -> str:

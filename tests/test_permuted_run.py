@@ -244,6 +244,7 @@ def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
         ("--network.kind xdg", "xdg has to know the task; add --context.kind one_hot"),
         ("--config permuted_mnist", "neither a preset nor a file (did you mean 'permuted_mnist_"),
         ("--learning.lrr 1", "did you mean --learning.lr"),
+        ("--env.workers 2", "Unrecognized options: --env.workers"),
         ("--learning.epochs 0", "learning.epochs: input should be greater than or equal to 1"),
         (
             "--network.hidden 65000 65000 --network.num-segments 1000",
