@@ -30,7 +30,7 @@ show: $(READY) ## what the trained policy does and has learned: page, videos, an
 results: $(READY) ## write the figures and tables of the documents anew from docs/results
 	$(BIN)/python -m docs.build
 
-test: lint ## lint, type check, and every test but the slow ones (four to five minutes on two cores)
+test: lint ## lint, type check, and every test but the slow ones (three to five minutes on two cores)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the slow tests: kills, harmed workers, fuzz, full disk, wheel, compiled resume

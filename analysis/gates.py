@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.policy import Policy
 from analysis.activity import Floats
-from dendrites import DendriticLayer, DendriticSegments
+from dendrites import DendriticLayer, DendriticSegments, strongest_segment
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ def measure_gates(policy: Policy) -> list[LayerGates | None]:
         segment, number = torch.zeros_like(factor, dtype=torch.int64), 1
         if isinstance(dendrites, DendriticSegments):
             activations = dendrites.activations(trunk.context)  # [T, J, U]
-            signed = dendrites.gating in ("max", "additive_bias")
-            sizes = activations if signed else activations.abs()
-            segment, number = sizes.max(dim=1).indices, activations.shape[1]
+            segment = strongest_segment(activations, dendrites.gating)  # [T, U]
+            number = activations.shape[1]
         found.append(
             LayerGates(
                 gate=factor.double().cpu().numpy(),

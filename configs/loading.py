@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from configs.added import ADDED_TO_MULTI_TASK
 from configs.consistency import inconsistencies
 from configs.schema import Config
 from configs.settings import Settings
@@ -13,6 +14,7 @@ MULTI_TASK = Settings(
     presets=Path(__file__).parent,
     rules=inconsistencies,
     may_change=("total_env_steps", "evaluation.", "recording.", "machine."),
+    added=ADDED_TO_MULTI_TASK,
 )
 """`Settings` of a run of Soft Actor-Critic on Meta-World."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -27,12 +28,14 @@ class Settings(Generic[ConfigT]):
         presets: folder of `NAME.yaml`.
         rules: what is wrong with a config whose single values are all right, `key: problem, fix`.
         may_change: dotted names, or beginnings of them, of the settings that a resumed run may change.
+        added: dotted names of settings that older runs have not recorded, and what those runs did.
     """
 
     schema: type[ConfigT]
     presets: Path
     rules: Callable[[ConfigT], Iterator[str]]
     may_change: tuple[str, ...]
+    added: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[ConfigT]:
@@ -71,17 +74,19 @@ class Settings(Generic[ConfigT]):
         return config
 
     def parse_recorded(self, data: Any, source: str) -> ConfigT:
-        """The config that a run has written: `parse`, and every setting must be there.
+        """The config that a run has written: `parse`, and every setting must be there, or in `added`.
 
         A setting that a later version added would otherwise take that version's default in silence.
 
         Raises:
             UsageError: as `parse`, or another version's settings.
         """
+        data = _completed(data, self.added)
         for problem in _other_keys(data, _as_dict(self.schema())):
             raise UsageError(
                 f"{source}: {problem}; it was made by another version of this project, which can "
-                "still read it, or by its other training command"
+                "still read it, or by its other training command (a setting of your own: see "
+                "configs/added.py)"
             )
         return self.parse(data, source)
 
@@ -102,6 +107,19 @@ class Settings(Generic[ConfigT]):
 
 def _as_dict(config: Any) -> dict[str, Any]:
     return asdict(config)
+
+
+def _completed(recorded: Any, added: Mapping[str, Any]) -> Any:
+    """A recorded config with the settings that are younger than it; other data as they are."""
+    whole = deepcopy(recorded)
+    for name, value in added.items():
+        *sections, key = name.split(".")
+        place = whole
+        for section in sections:
+            place = place.setdefault(section, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(key, value)
+    return whole
 
 
 def _other_keys(recorded: Any, known: dict[str, Any], prefix: str = "") -> Iterator[str]:

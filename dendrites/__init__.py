@@ -26,7 +26,7 @@ from dendrites.other_winners import (
     ThresholdWinners,
 )
 from dendrites.parameters import nonzero_parameters
-from dendrites.segments import GATINGS, DendriticSegments, Gating
+from dendrites.segments import GATINGS, DendriticSegments, Gating, strongest_segment
 from dendrites.sparse_linear import SparseLinear, nonzeros_per_row
 from dendrites.winners import KWinners, k_winners, winners_count
 from dendrites.winners_product import product_of_winners, skips_losers
@@ -57,5 +57,6 @@ __all__ = [
     "product_of_active",
     "product_of_winners",
     "skips_losers",
+    "strongest_segment",
     "winners_count",
 ]

@@ -10,6 +10,7 @@ them, d_i:
 | max               | max_j s_ij                       | y_i * sigma(d_i) |
 | abs_max_unsigned  | max_j abs(s_ij)                  | y_i * sigma(d_i) |
 | additive_bias     | max_j s_ij                       | y_i + d_i        |
+| attention         | sum_j softmax_j(abs(s_ij) / t) s_ij | y_i * sigma(d_i) |
 | single_segment    | s_i1 (J = 1)                     | y_i * sigma(d_i) |
 | gate_table        | table[i] . c (one per unit, task)| y_i * sigma(d_i) |
 
@@ -50,8 +51,7 @@ def select_segment(activations: Tensor, gating: Gating, temperature: float = 0.1
     selects the lowest index and the others share the gradient evenly. `temperature` is attention's.
     """
     if gating == "abs_max_signed":
-        # argmax, too, gives the first index, but over this dimension takes ten times as long
-        winner = activations.abs().max(dim=-2, keepdim=True).indices  # [..., 1, units]
+        winner = strongest_segment(activations, gating).unsqueeze(-2)  # [..., 1, units]
         return activations.gather(-2, winner).squeeze(-2)
     if gating == "abs_max_unsigned":
         return activations.abs().amax(dim=-2)
@@ -63,6 +63,13 @@ def select_segment(activations: Tensor, gating: Gating, temperature: float = 0.1
     if gating in ("single_segment", "gate_table"):
         return activations.squeeze(-2)
     raise ValueError(f"no segment is selected by gating {gating!r}")
+
+
+def strongest_segment(activations: Tensor, gating: Gating) -> Tensor:
+    """Index of the segment that decides the gate, or has the most of it: `[..., J, units] -> [..., units]`."""
+    signed = gating in ("max", "additive_bias")
+    # argmax, too, gives the first index, but over this dimension takes ten times as long
+    return (activations if signed else activations.abs()).max(dim=-2).indices
 
 
 def aligned(gate: Tensor, y: Tensor, stack: int | None) -> Tensor:

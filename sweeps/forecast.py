@@ -71,15 +71,18 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
             *commands,
             "",
             tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True),
-            f"{len(left)} of {len(runs)} runs are left, of {cores} core{'' if cores == 1 else 's'} each: about "
-            f"{_said(hours)} one by one, {_said(longest)} with {jobs} at a time; {at_once / 1e9:.1f} GB of memory, "
-            f"{disk / 1e9:.1f} GB of disk",
+            f"{len(left)} of {len(runs)} runs are left, of {cores} core{'' if cores == 1 else 's'} each: "
+            f"{_said(hours)} one by one, {_said(longest)} with {jobs} at a time, without start-up; "
+            f"{at_once / 1e9:.1f} GB of memory, {disk / 1e9:.1f} GB of disk",
         ]
     )
 
 
 def _said(hours: float) -> str:
-    return f"{60 * hours:.0f} minutes" if hours < 2 else f"{hours:.0f} hours"
+    if hours >= 2:
+        return f"about {hours:.0f} hours"
+    minutes = round(60 * hours)
+    return f"about {minutes} minutes" if minutes > 1 else "a minute or less"
 
 
 def _forecast(sweep: Sweep, arm: str, runs: Sequence[Run], cores: int) -> Forecast:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -22,7 +24,10 @@ from configs import (
     preset_names,
 )
 from configs.command_line import parse_train_command
+from configs.loading import MULTI_TASK
+from configs.network import Gating
 from configs.plain_yaml import read_yaml
+from dendrites import LAYER_GATINGS
 
 
 def test_the_presets_are_the_promised_ones() -> None:
@@ -113,7 +118,6 @@ def test_the_mlp_presets_differ_in_the_network_only(names: tuple[str, str]) -> N
         ),
         ("exploration: {hold_rate: 1.0}", "exploration.hold_rate: input should be less than 1"),
         ("exploration: {hold_rat: 1}", "'exploration.hold_rat' (did you mean 'hold_rate'?)"),
-        ("env: {workers: 2}", "unknown key 'env.workers'"),
         (
             "env: {num_goals: 5}",
             "evaluation.report_goals: 50 is more than env.num_goals, which is 5; use --evaluation.goals 5 ",
@@ -158,6 +162,35 @@ def test_a_recorded_config_must_name_every_setting(tmp_path: Path) -> None:
     for nothing in (None, {}, [], "text", 3):
         with pytest.raises(UsageError, match="is missing"):
             parse_recorded_config(nothing, "it")
+
+
+def test_a_setting_that_is_younger_than_a_run_is_what_the_run_did() -> None:
+    recorded = yaml.safe_load(dump_config(load_config("smoke")))
+    del recorded["agent"]["n_step"], recorded["seed"]
+    before = deepcopy(recorded)
+    younger = replace(MULTI_TASK, added={"agent.n_step": 7, "seed": 3, "agent.discount": 0.5})
+    config = younger.parse_recorded(recorded, "it")
+    assert (config.agent.n_step, config.seed) == (7, 3)
+    assert config.agent.discount == load_config("smoke").agent.discount  # it is recorded
+    assert recorded == before
+    with pytest.raises(UsageError, match=r"'seed' is missing; .* configs/added.py"):
+        replace(younger, added={"agent.n_step": 7}).parse_recorded(recorded, "it")
+    for nothing in (None, {}, [], "text", 3, {"agent": 3}, {"agent": None}):
+        with pytest.raises(UsageError, match="is missing"):
+            younger.parse_recorded(nothing, "it")
+
+
+def test_the_settings_of_committed_runs_can_be_read() -> None:
+    """If this fails, a setting is new: configs/added.py says what the runs before it did."""
+    root = Path(__file__).parents[1]
+    paths = [root / "pretrained/mt10/config.yaml", *root.glob("docs/results/**/config.yaml")]
+    assert len(paths) > 1
+    for path in paths:
+        assert parse_recorded_config(read_yaml(path), str(path)).env.tasks == "mt10"
+
+
+def test_every_gating_of_a_layer_is_a_setting() -> None:
+    assert get_args(Gating) == LAYER_GATINGS
 
 
 @given(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from dendrites import GATINGS, DendriticSegments, nonzero_parameters
+from dendrites import GATINGS, DendriticSegments, nonzero_parameters, strongest_segment
 from dendrites.segments import select_segment
 
 COMPETING = ("abs_max_signed", "max", "abs_max_unsigned", "additive_bias")
@@ -36,7 +36,7 @@ def naive_choice(activations, gating):
     if gating == "attention":
         scores = [math.exp(abs(s) / 0.1) for s in activations]
         return sum(e * s for e, s in zip(scores, activations, strict=True)) / sum(scores)
-    assert len(activations) == 1
+    assert gating in ("single_segment", "gate_table"), f"no naive version of {gating}"
     return activations[0]
 
 
@@ -68,6 +68,30 @@ def test_layer_equals_a_naive_triple_loop(gating, segment_density):
 )
 def test_selection_by_hand(gating, expected):
     assert select_segment(torch.tensor([[1.0], [-3.0], [2.0]]), gating).item() == expected
+
+
+@pytest.mark.parametrize(
+    ("gating", "expected"),
+    [
+        ("abs_max_signed", 1),
+        ("max", 2),
+        ("abs_max_unsigned", 1),
+        ("additive_bias", 2),
+        ("attention", 1),
+    ],
+)
+def test_the_strongest_segment_by_hand(gating, expected):
+    assert strongest_segment(torch.tensor([[1.0], [-3.0], [2.0]]), gating).item() == expected
+
+
+@pytest.mark.parametrize("gating", [gating for gating in GATINGS if gating != "abs_max_unsigned"])
+def test_the_strongest_segment_is_the_one_that_is_selected(gating):
+    activations = randn(
+        4, 1 if gating in ("single_segment", "gate_table") else 8, 50
+    )  # [4, J, units]
+    strongest = strongest_segment(activations, gating).unsqueeze(-2)
+    selected = select_segment(activations, gating, temperature=1e-9)
+    torch.testing.assert_close(activations.gather(-2, strongest).squeeze(-2), selected)
 
 
 @pytest.mark.parametrize("gating", ["single_segment", "gate_table"])

@@ -13,12 +13,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from conftest import ROOT
 
 from configs import Config
+from configs.network import Activation, Gating
 from configs.permuted_mnist import PermutedConfig
 from training.metrics.keys import COUNTER_COLUMNS, PATTERNS
 from training.sessions import SESSIONS, write_session
@@ -79,6 +81,13 @@ def test_metrics_document_defines_every_key_once() -> None:
     assert sorted(set(documented)) == sorted(PATTERNS)
     assert len(documented) == len(set(documented)), "a key is defined twice"
     assert table_cells(ROOT / "docs/metrics.md", "column") == list(COUNTER_COLUMNS)
+
+
+def test_architecture_has_every_gating_and_choice_of_winners() -> None:
+    path = ROOT / "docs/architecture.md"
+    assert table_cells(path, "`network.gating`") == list(get_args(Gating))
+    others = [name for name in get_args(Activation) if name not in ("relu", "k_winners")]
+    assert table_cells(path, "`network.activation`") == others
 
 
 def test_metrics_document_has_the_columns_of_sessions_csv(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.added import ADDED_TO_PERMUTED
 from configs.command_line import RunCommand, parse_run_command
 from configs.permuted_mnist.schema import PermutedConfig
 from configs.settings import Settings
@@ -38,6 +39,7 @@ PERMUTED = Settings(
     presets=Path(__file__).parent,
     rules=inconsistencies,
     may_change=("data.folder", "recording.", "machine."),  # files have known sums
+    added=ADDED_TO_PERMUTED,
 )
 """`Settings` of a run of permuted images."""
 

@@ -61,14 +61,16 @@ class MetricsLog:
         """Drop the rows after the first `size` bytes."""
         header = ",".join(self._columns) + "\n"
         with suppress(FileNotFoundError), self._path.open("r+b") as file:
-            same = file.read(len(header)) == header.encode()
+            found = file.readline().decode(errors="replace")
+            if found.endswith("\n") and found != header:
+                raise UsageError(f"{self._path}: {_difference(found, self._columns)}")
             file.seek(max(size, len(header)) - 1)
-            if same and size >= len(header) and file.read(1) == b"\n":
+            if size >= len(header) and file.read(1) == b"\n":
                 file.truncate(size)
                 return
         raise UsageError(
-            f"{self._path}: missing, shorter than its checkpoint says, or with other columns; restore "
-            "it from where the run was copied"
+            f"{self._path}: missing, or shorter than its checkpoint says; restore it from where the run "
+            "was copied"
         )
 
     def write(self, counters: Mapping[str, int], values: Mapping[str, float]) -> None:
@@ -80,7 +82,9 @@ class MetricsLog:
         """
         unknown = set(values) - set(self._columns)
         if unknown:
-            raise KeyError(f"undeclared metrics: {sorted(unknown)}")
+            raise KeyError(
+                f"undeclared metrics: {sorted(unknown)}; docs/architecture.md says how to add one"
+            )
         line = io.StringIO()
         row = {**{name: counters[name] for name in self._counters}, **values}
         csv.DictWriter(line, self._columns, restval="", lineterminator="\n").writerow(row)
@@ -109,6 +113,18 @@ class MetricsLog:
         """Close the event file; every `write` has flushed it."""
         with suppress(OSError):  # that the disk is full has been said
             self._tensorboard.close()
+
+
+def _difference(header: str, columns: Sequence[str]) -> str:
+    """What to do about a metrics.csv that was begun with other columns."""
+    theirs = header.rstrip("\n").split(",")
+    new = [name for name in columns if name not in theirs]
+    gone = [name for name in theirs if name not in columns]
+    names = ", ".join([*(f"no {name}" for name in new[:2]), *(f"{name:.80}" for name in gone[:2])])
+    return (
+        f"its columns are not those that are written now ({names or 'another order'}); resume it with the "
+        "version that began it, or start a new run"
+    )
 
 
 def _put_first(folder: Path) -> None:

@@ -13,7 +13,7 @@ from training.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
-_OF_SAMPLES = ("values/q", "policy/entropy")
+OF_SAMPLES = ("values/q", "policy/entropy")
 """Means over a task's samples in a batch, 0 where there are none."""
 
 
@@ -55,7 +55,7 @@ def by_task(means: dict[str, float | list[float]], tasks: tuple[str, ...]) -> di
             continue
         if not isinstance(values, list):
             row[key] = values
-        elif key in _OF_SAMPLES and isinstance(present, list):
+        elif key in OF_SAMPLES and isinstance(present, list):
             shares = zip(values, present, strict=True)
             row |= per_task(key, [mean / share if share else None for mean, share in shares], tasks)
         else:
