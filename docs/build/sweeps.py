@@ -99,6 +99,7 @@ def _ends(row: dict[str, str], name: str) -> str:
 def _verdict(row: dict[str, str]) -> str:
     verdict, more = cast(Verdict, row["verdict"]), row["more_seeds"]
     if verdict == "undecided":
-        return f"undecided; at least about {more} more seeds" if more else "undecided"
+        seeds = f"{more} more seed{'' if more == '1' else 's'}"
+        return f"undecided; at least about {seeds}" if more else "undecided"
     corrected = float(row["corrected_low"]), float(row["corrected_high"])
     return _VERDICTS[verdict] + ("" if interval_says(corrected, verdict) else ", by Holm alone")
