@@ -21,6 +21,7 @@ import tyro
 
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
+from machine.interpreter import this_python
 
 if TYPE_CHECKING:
     from sweeps.runs import Run
@@ -141,7 +142,8 @@ def to_go_on(command: SweepCommand, out: Path) -> str:
         if field.name in given and getattr(command, field.name) != field.default
     ]
     slurm = ["--slurm", *command.slurm] if command.slurm else []
-    return " ".join(["python sweep.py", shlex.quote(str(out)), *flags, *map(shlex.quote, slurm)])
+    words = [this_python(), "sweep.py", shlex.quote(str(out)), *flags, *map(shlex.quote, slurm)]
+    return " ".join(words)
 
 
 def places(command: SweepCommand) -> tuple[Path, Path]:
@@ -157,7 +159,14 @@ def places(command: SweepCommand) -> tuple[Path, Path]:
         raise UsageError(f"{target}: no such sweep file or folder")
     if out is None:
         raise UsageError(f"--out: give a folder for the sweep, such as runs/{target.stem}")
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_sweep(out))):
+        raise UsageError(f"--out {out}: holds something else than a sweep; give another folder")
     return target, out.resolve()
+
+
+def _is_sweep(folder: Path) -> bool:
+    """Whether a sweep has begun in it, or was given runs of another one."""
+    return (folder / COPY).is_file() or (folder / "runs").is_dir()
 
 
 def keep(file: Path, out: Path) -> None:
@@ -189,6 +198,8 @@ def check_flags(command: SweepCommand) -> None:
             raise UsageError(f"--slurm {option}: give KEY=VALUE, with --backend slurm")
     if command.hours <= 0:
         raise UsageError(f"--hours {command.hours:g}: give more than 0")
+    if command.hours != SweepCommand.hours and command.backend != "slurm":
+        raise UsageError(f"--hours {command.hours:g}: is Slurm's time limit; add --backend slurm")
     if command.gpus < 0 or (command.gpus and command.backend == "local"):
         raise UsageError(f"--gpus {command.gpus}: 0 or more, with --backend ray or slurm")
     if command.address is not None and command.backend != "ray":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs import dump_config, exit_on_error
 from configs.command_line import parse_train_command
+from machine.interpreter import this_python
 
 if TYPE_CHECKING:
     from agent.plan import Plan
@@ -98,7 +99,7 @@ def train(plan: Plan, folder: Path, checkpoint: Path | None) -> int:
                 report(state, recorder, folder)
         except (StopRequested, WorkerError) as stop:  # after a NaN, the older checkpoint is better
             path = save_newest(state, folder / "checkpoints")
-            how = f"saved {path}\nresume with: python train_mt10.py --resume {folder}"
+            how = f"saved {path}\nresume with: {this_python()} train_mt10.py --resume {folder}"
             if isinstance(stop, WorkerError):
                 raise WorkerError(f"{stop}; {how}") from stop
             print(f"stopped; {how}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs import exit_on_error
 from configs.permuted_mnist import PERMUTED, parse_permuted_command
+from machine.interpreter import this_python
 
 if TYPE_CHECKING:
     from permuted_mnist.recorder import Recorder
@@ -68,7 +69,7 @@ def train(run: RunState, folder: Path, resumed: bool) -> int:
             learn(run, recorder, signals)
         except StopRequested:
             path = run.save(folder / "checkpoints")
-            print(f"stopped; saved {path}\nresume with: python {SCRIPT} --resume {folder}")
+            print(f"stopped; saved {path}\nresume with: {this_python()} {SCRIPT} --resume {folder}")
             return 128 + (signals.received or 0)
         report(run, recorder, folder)
     return 0

@@ -42,7 +42,7 @@ def draw_overlap(analysis: Analysis) -> Figure:
         _draw_matrix(axes, layer.most_used, names_of(analysis), names_of(analysis))
         axes.set_title(f"hidden layer {index + 1}")
     _hide_inner_names(panels)
-    _add_scale(figure, panels, "units in common, of the most used quarter")
+    _add_scale(figure, panels, "units in common, of the most used quarter [%]")
     return figure
 
 
@@ -52,12 +52,12 @@ def draw_silencing(analysis: Analysis) -> Figure:
     draws = len(silencing.random)
     rows = np.vstack([silencing.intact, silencing.most_used, silencing.random.mean(axis=0)])
     figure, panels = _panels(1, extra_rows=2 / len(tasks))
-    _draw_matrix(panels[0], rows, ["nothing", *tasks, f"random ({draws} draws)"], tasks)
+    _draw_matrix(panels[0], rows, ["nothing", *tasks, f"{draws} random quarters"], tasks)
     for border in (0.5, len(tasks) + 0.5):
         panels[0].axhline(border, color="black", linewidth=2)
-    panels[0].set_ylabel("silenced: the most used quarter of")
+    panels[0].set_ylabel("silenced: nothing, or a task's most used quarter")
     panels[0].set_xlabel("success on")
-    _add_scale(figure, panels, "success rate")
+    _add_scale(figure, panels, "success rate [%]")
     return figure
 
 
@@ -69,11 +69,11 @@ def draw_activity(analysis: Analysis) -> Figure:
     rows = figure.subplots(len(layers), 1, squeeze=False)[:, 0]
     for index, (axes, layer) in enumerate(zip(rows, layers, strict=True)):
         order = np.lexsort((-layer.on_rate.max(axis=0), layer.on_rate.argmax(axis=0)))
-        axes.imshow(layer.on_rate[:, order], aspect="auto", vmin=0, vmax=1, cmap="viridis")
+        axes.imshow(100 * layer.on_rate[:, order], aspect="auto", vmin=0, vmax=100, cmap="viridis")
         axes.set_yticks(range(len(tasks)), tasks, fontsize=7)
         axes.set_xticks([])
         axes.set_title(f"hidden layer {index + 1}: {layer.on_rate.shape[1]} units", fontsize=9)
-    _add_scale(figure, list(rows), "fraction of steps in which a unit is on")
+    _add_scale(figure, list(rows), "steps in which a unit is on [%]")
     return figure
 
 
@@ -87,7 +87,7 @@ def draw_gates(analysis: Analysis) -> Figure | None:
         _draw_matrix(axes, gates.same_segment, names_of(analysis), names_of(analysis))
         axes.set_title(f"hidden layer {index + 1}, {gates.num_segments} segments")
     _hide_inner_names(panels)
-    _add_scale(figure, panels, "units that the same segment gates in both tasks")
+    _add_scale(figure, panels, "units that the same segment gates in both tasks [%]")
     return figure
 
 
@@ -122,7 +122,7 @@ def _panels(number: int, extra_rows: float = 0.0) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_matrix(axes: Axes, values: Floats, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    axes.imshow(100 * values, vmin=0, vmax=100, cmap="viridis", aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     if len(columns) > _MOST_NUMBERS:

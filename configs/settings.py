@@ -159,7 +159,8 @@ def _first_problem(error: ValidationError, schema: Any) -> str:
         other["type"] == "tuple_type" and other["loc"][:-1] == problem["loc"][:-1]
         for other in others
     )
-    return f"{key}: {problem['msg'].lower()}{or_list}, got {_short(problem['input'])}"
+    what = problem["msg"].lower().partition(" or an instance of")[0]
+    return f"{key}: {what}{or_list}, got {_short(problem['input'])}"
 
 
 def _short(value: Any) -> str:

@@ -55,11 +55,17 @@ def read_curves(path: Path) -> Curves:
     """
     curves: Curves = {}
     try:
+        if path.is_dir():
+            raise ValueError(f"a folder; give {path / 'metrics.csv'}")
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"not a file of at most {_MAX_BYTES} bytes")
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)
             columns = next(rows, [])
+            if "env_steps" not in columns:
+                raise ValueError(
+                    "no column env_steps; only runs of train_mt10.py have these curves"
+                )
             found, step_column = _find_columns(columns), columns.index("env_steps")
             for row in rows:
                 # One task after the other, the "mean" is of the one task that plays.

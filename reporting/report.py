@@ -183,6 +183,8 @@ def read_report(path: Path) -> Report:
         UsageError: not a report, or of another version.
     """
     try:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file; a run has a report when it has ended")
         if not path.is_file():  # a pipe, say
             raise ValueError("not a file")
         with path.open("rb") as file:

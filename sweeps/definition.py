@@ -69,6 +69,12 @@ class Sweep:
 
 _SCHEMA = TypeAdapter(Sweep)
 _KEYS = ["arms", "seeds", "command", "config", "settings"]
+_FORMS = {
+    "the file": "; it needs arms and seeds (docs/sweeps.md has an example)",
+    "arms": "; such as {dendrites: {}, relu: {network: {activation: relu}}}",
+    "seeds": "; such as [1, 2, 3]",
+    "settings": "; such as {total_env_steps: 400000}",
+}
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -86,7 +92,10 @@ def read_sweep(path: Path) -> Sweep:
         hint = did_you_mean(where, _KEYS) if "unexpected" in problem["type"] else ""
         if problem["type"] == "string_pattern_mismatch":
             hint = " (names of arms: small letters, digits, _ and -, at most 40)"
-        raise UsageError(f"{path}: {where:.80}: {problem['msg'].lower():.200}{hint}") from error
+        elif problem["type"].endswith("_type"):
+            hint = _FORMS.get(where, "")
+        what = problem["msg"].lower().partition(" or an instance of")[0]
+        raise UsageError(f"{path}: {where:.80}: {what:.200}{hint}") from error
     if len(set(sweep.seeds)) < len(sweep.seeds):
         raise UsageError(f"{path}: seeds: one is given twice")
     evaluated = {arm: _evaluated(sweep, arm, path) for arm in sweep.arms}
@@ -128,7 +137,10 @@ def config_of(sweep: Sweep, arm: str, source: str) -> Any:
         UsageError: no such preset, an unknown key, a wrong value.
     """
     known = SETTINGS[sweep.command]
-    plain = asdict(known.load(sweep.config))
+    try:
+        plain = asdict(known.load(sweep.config))
+    except UsageError as error:
+        raise UsageError(f"{source}: {str(error).removeprefix('--')}") from error
     return known.parse(_merged(plain, sweep.changes(arm)), source=f"{source}: arms.{arm}")
 
 

@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from configs.permuted_mnist import PermutedConfig
 from configs.schema import Config
+from machine.interpreter import this_python
 from sweeps.definition import Sweep, config_of
 from sweeps.results import results_of
 from sweeps.runs import Run, progress_of, threads_and_workers
@@ -65,7 +66,7 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
     at_once = sum(sorted(memory)[-jobs:])
     longest = hours / max(1, min(jobs, len(left)))
     headers = ("arm", "runs left", "time of a run", "memory [GB]", "disk [GB]")
-    commands = [f"python {' '.join(run.arguments(cores))}" for run in left]
+    commands = [f"{this_python()} {' '.join(run.arguments(cores))}" for run in left]
     return "\n".join(
         [
             *commands,

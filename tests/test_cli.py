@@ -120,7 +120,7 @@ def test_an_exported_policy_evaluates_like_its_run(tiny_run: Path, tmp_path: Pat
     rate = shipped["mean_success_rate"]
     assert result["metrics"][0]["value"] == pytest.approx(rate, abs=5e-5)
     assert f"**{rate:.1%}**" in card
-    assert "python evaluate.py path/to/policy" in card
+    assert "python evaluate.py path/to/policy --goals 2\n" in card
     failed = shipped["tasks"]["reach-v3"]["failed_goals"]
     shipped["tasks"]["reach-v3"]["failed_goals"] = sorted({0, 1} - set(failed))
     (out / "report.json").write_text(json.dumps(shipped))

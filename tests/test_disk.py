@@ -18,6 +18,7 @@ from conftest import (
     wait_until,
 )
 
+from machine.interpreter import this_python
 from tests.stress.small_run import command, differences
 from training.checkpoints.folder import find_checkpoint, newest_checkpoint
 
@@ -59,7 +60,7 @@ def test_files_that_cannot_grow_cost_no_checkpoint_and_no_row(
     text = said.read_text()
     assert "warning: no checkpoint could be written" in text
     assert "File too large" in text
-    assert f"then: python train_mt10.py --resume {out}" in text
+    assert f"then: {this_python()} train_mt10.py --resume {out}" in text
     assert "Traceback" not in text
     assert find_checkpoint(out).name == "step_000000600"
     assert not list((out / "checkpoints").glob(".writing-*"))
@@ -93,7 +94,7 @@ def test_a_full_disk_costs_no_checkpoint_and_no_row(
     assert "warning: no checkpoint could be written" in said
     assert "No space left on device" in said
     assert "exit code 2" in said
-    assert f"then: python train_mt10.py --resume {disk}/run" in said
+    assert f"then: {this_python()} train_mt10.py --resume {disk}/run" in said
     assert "Traceback" not in said
     copy = tmp_path / "small.copy"
     assert (newest_checkpoint(copy) is not None) == has_checkpoint

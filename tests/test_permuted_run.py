@@ -21,6 +21,7 @@ import train_permuted_mnist
 from configs import RunError, UsageError
 from continual.contexts import PrototypeContexts
 from continual.metrics import measures
+from machine.interpreter import this_python
 from permuted_mnist.learner import Learner
 from permuted_mnist.recorder import COUNTERS, KEYS
 
@@ -111,7 +112,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     with stop_after(stop):
         code, said = train(*TINY, *KINDS[kind], "--out", stopped)
     assert code == 128 + signal.SIGINT
-    assert f"resume with: python train_permuted_mnist.py --resume {stopped}" in said
+    assert f"resume with: {this_python()} train_permuted_mnist.py --resume {stopped}" in said
     code, said = train("--resume", stopped)
     assert code == 0
     assert f"resumed at gradient step {stop}" in said

@@ -283,6 +283,7 @@ def test_rows_of_the_heat_map_by_hand() -> None:
         ("env_steps,eval/success_rate", "1,nan", "success nan"),
         ("eval/success_rate", "0.5", "env_steps"),
         ("env_steps,eval/success_rate/$\\frac$", "1,0.5", "no evaluation"),
+        ("gradient_steps,eval/accuracy", "1,0.5", "no column env_steps; only runs of train_mt10"),
     ],
 )
 def test_what_is_no_metrics_csv_is_refused(
@@ -291,3 +292,5 @@ def test_what_is_no_metrics_csv_is_refused(
     (tmp_path / "metrics.csv").write_text(f"{header}\n{row}\n")
     with pytest.raises(UsageError, match=problem):
         read_curves(tmp_path / "metrics.csv")
+    with pytest.raises(UsageError, match=r"a folder; give .*metrics\.csv"):
+        read_curves(tmp_path)

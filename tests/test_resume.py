@@ -34,6 +34,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train_mt10
 from agent.observations import relative
 from configs import load_config
+from machine.interpreter import this_python
 from tests.stress.small_run import differences
 from training.checkpoints.folder import find_checkpoint, load_part, load_state
 from training.metrics.keys import COUNTER_COLUMNS, metric_keys
@@ -149,7 +150,7 @@ def test_ctrl_c_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGINT
-    assert f"resume with: python train_mt10.py --resume {out}" in output
+    assert f"resume with: {this_python()} train_mt10.py --resume {out}" in output
     resume(out)
     assert differences(tiny_run, out) == []
 
@@ -191,7 +192,7 @@ def test_sigterm_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGTERM)
         process.join(60)
         assert process.exitcode == 128 + signal.SIGTERM
-    assert f"resume with: python train_mt10.py --resume {out}" in said.read_text()
+    assert f"resume with: {this_python()} train_mt10.py --resume {out}" in said.read_text()
     assert not (out / "report.md").exists()
     resume(out)
     assert differences(tiny_run, out) == []

@@ -18,6 +18,7 @@ from conftest import ROOT, in_process, rows_written, wait_until
 from filelock import FileLock
 
 import sweep
+from machine.interpreter import this_python
 from sweeps.definition import read_sweep
 from sweeps.execution import BEGUN, execute
 from sweeps.runs import Run, runs_of
@@ -84,7 +85,7 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
     finally:
         driver.kill()
     assert driver.returncode == 128 + signal.SIGINT
-    assert f"stopped; go on with: python sweep.py {out} --jobs 1 --cores 1" in said
+    assert f"stopped; go on with: {this_python()} sweep.py {out} --jobs 1 --cores 1" in said
     assert [run.state for run in runs] == ["begun", "begun"]
     assert all(list((run.folder / "checkpoints").glob("step_*")) for run in runs)
     # A run gives its lock back shortly before its process is gone.
@@ -105,7 +106,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     done = in_process(sweep.main, file, "--out", out)
     assert done.returncode == 2
     assert "elsewhere-seed1: error: --machine.device cuda:9: this machine has" in done.stderr
-    assert f"1 of 2 runs failed; fix this, then: python sweep.py {out}" in done.stderr
+    assert f"1 of 2 runs failed; fix this, then: {this_python()} sweep.py {out}" in done.stderr
     assert (out / "runs" / "here-seed1" / "report.json").is_file()
     assert "done: 1 of 2 runs." in done.stdout  # the answer so far
     with (out / "runs.csv").open() as table:
@@ -172,7 +173,7 @@ def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> Non
     done = in_process(sweep.main, file, "--out", tmp_path / "out", "--dry-run", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("python train_permuted_mnist.py --config digits") == 4
-    assert "4 of 4 runs are left, of 1 core each: about" in done.stdout
+    assert "4 of 4 runs are left, of 1 core each: a minute or less one by one" in done.stdout
     assert "with 2 at a time" in done.stdout
     assert "GB of memory" in done.stdout
     assert "GB of disk" in done.stdout

@@ -78,7 +78,7 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
             "arms: {A b: }\nseeds: [1]",
             "(names of arms: small letters, digits, _ and -, at most 40)",
         ),
-        ("arms: {a: }\nseeds: [1]\nconfig: mt11", "--config mt11: neither a preset nor a file"),
+        ("arms: {a: }\nseeds: [1]\nconfig: mt11", "config mt11: neither a preset nor a file"),
         ("arms: {a: {agent: {actr_lr: 1}}}\nseeds: [1]", "arms.a: unknown key 'agent.actr_lr'"),
         ("arms: {a: {agent: {actor_lr: -1}}}\nseeds: [1]", "arms.a: agent.actor_lr"),
         ("arms: {a: {seed: 3}}\nseeds: [1]", "arms.a: seed: the runs' seeds are those under"),
@@ -124,7 +124,8 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
         ("arms: {a: , b: , a: {}}\nseeds: [1]", "line 1: 'a' is there twice"),
         ("arms: {a: }\nseeds: [1]\ncommand: rm", "command: input should be 'train_mt10.py'"),
         ("arms: [", "not valid YAML"),
-        ("- 1", "the file: input should be a dictionary"),
+        ("- 1", "the file: input should be a dictionary; it needs arms and seeds"),
+        ("arms: {a: }\nseeds: 3", "seeds: input should be a valid list; such as [1, 2, 3]"),
     ],
 )
 def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -170,6 +171,9 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
         (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
         (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),
         (["FILE", "--out", "x", "--hours", "0"], "--hours 0: give more than 0"),
+        (["FILE", "--out", "x", "--hours", "3"], "--hours 3: is Slurm's time limit; add --backend"),
+        (["FILE", "--out", "FOLDER"], "holds something else than a sweep; give another folder"),
+        (["FILE", "--out", "FILE"], "holds something else than a sweep; give another folder"),
     ],
 )
 def test_a_wrong_flag_gets_one_line(tmp_path: Path, flags: list[str], said: str) -> None:

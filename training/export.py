@@ -19,6 +19,7 @@ import tyro
 
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
+from machine.interpreter import this_python
 from reporting.plots import plot, read_curves
 from reporting.report import read_report
 from training.checkpoints.folder import find_checkpoint, load_state, write_checkpoint
@@ -63,7 +64,9 @@ def main() -> int:
     card = model_card(command.out.name, trained.plan.config, report, trained.versions)
     (command.out / "README.md").write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in command.out.iterdir())
-    print(f"{command.out}: {size / 1e6:.1f} MB; python evaluate.py {command.out} evaluates it")
+    print(
+        f"{command.out}: {size / 1e6:.1f} MB; {this_python()} evaluate.py {command.out} evaluates it"
+    )
     return 0
 
 

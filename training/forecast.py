@@ -99,8 +99,9 @@ def _describe_phases(plan: Plan) -> str:
         f"Synaptic Intelligence of strength {held:g}" if held else "",
     ]
     phases = -(-config.total_env_steps // length)
+    plural = "" if phases == 1 else "s"
     return (
-        f"one task after the other: {phases} phases of {length:,} environment steps and "
+        f"one task after the other: {phases} phase{plural} of {length:,} environment steps and "
         f"{updates_due(length, config):,} gradient steps; against forgetting: "
         f"{' and '.join(filter(None, means)) or 'nothing'}"
     )

@@ -30,6 +30,8 @@ def model_card(name: str, config: Config, report: Report, versions: dict[str, st
     gates = NOT_DENDRITES.get(network.gating, "active dendrites")
     kind = "an MLP" if network.kind == "mlp" else gates
     activation = network.activation.replace("_", "-")
+    played = report["goals"]
+    goals = f" --goals {played}" if played != config.env.num_goals else ""
     trained = ", ".join(f"{package} {version}" for package, version in versions.items())
     return f"""---
 {block}---
@@ -54,7 +56,7 @@ Mean success: **{report["mean_success_rate"]:.1%}** ({low_high[0]:.1%} to {low_h
 With the project `{_PROJECT}`, which is given this folder:
 
 ```
-python evaluate.py path/to/{name}
+python evaluate.py path/to/{name}{goals}
 ```
 
 It prints this table, and says whether every goal ended as it did here. `--seed 1000` takes goals that the

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from configs.errors import UsageError
+from machine.interpreter import this_python
 from training.checkpoints.checksums import flush, refuse_links
 from training.checkpoints.folder import (
     has_lost_its_checkpoint,
@@ -114,7 +115,7 @@ def _explain_write_errors(folder: Path, command: str) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder}: {error.strerror or error}; checkpoints that were complete "
-            f"are untouched; fix this, then: python {command} --resume {folder}"
+            f"are untouched; fix this, then: {this_python()} {command} --resume {folder}"
         ) from error
     finally:
         threading.excepthook = print_exception

@@ -171,7 +171,8 @@ def load_part(checkpoint: Path, name: str, max_bytes: int = _MAX_PART_BYTES) -> 
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         # RuntimeError: torch opens the file once more, and a run that is training may have removed it
         raise UsageError(
-            f"{path}: not a checkpoint part ({error}); use another checkpoint"
+            f"{path}: not a checkpoint part ({error}); use another checkpoint, or copy the run folder again "
+            "from where it came"
         ) from error
 
 
