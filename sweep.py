@@ -182,6 +182,8 @@ def jobs_and_cores(command: SweepCommand, runs: int) -> tuple[int, int]:
     if command.backend != "local":
         return command.jobs or runs, command.cores or 2
     cores = usable_cores()
+    if command.cores is not None and command.cores > cores:
+        raise UsageError(f"--cores {command.cores}: more than this machine has, {cores}")
     jobs = command.jobs or cores // (command.cores or 1)
     jobs = max(1, min(jobs, runs))
     return jobs, command.cores or max(1, cores // jobs)

@@ -167,6 +167,7 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
         (["FOLDER"], "no sweep there"),
         (["FOLDER", "--out", "x"], "--out: not with the folder of a sweep"),
         (["FILE", "--out", "x", "--jobs", "0"], "--jobs 0: give 1 or more"),
+        (["FILE", "--out", "x", "--cores", "999", "--dry-run"], "--cores 999: more than this"),
         (["FILE", "--out", "x", "--address", "1.2.3.4:1"], "--address: is that of a Ray cluster"),
         (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
         (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),

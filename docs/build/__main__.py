@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
-from docs.build.inside import inside_tables
+from docs.build.inside import draw_inside, inside_tables
 from docs.build.markdown import insert_tables
 from docs.build.one_by_one import FOLDER, alone_table, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
@@ -53,6 +53,7 @@ def draw_figures() -> None:
     comparison = {NETWORKS[network]: runs for network, runs in read_comparison().items()}
     draw_comparison(comparison, images / "comparison.png")
     draw_soak(read_soak(), images / "soak.png")
+    draw_inside(images / "silencing.png")
     for base, methods in PUBLISHED.items():
         if any(read_reports(base + ending) for ending in methods):
             draw_permuted(base, images / f"{base}.png")

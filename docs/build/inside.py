@@ -1,14 +1,21 @@
-"""The table of what is inside networks of several kinds.
+"""The tables and a picture of what is inside networks of several kinds.
 
-docs/results/inside/NETWORK-seedN.json is analysis.json of a run (`evaluate.py RUN --analyze`).
+docs/results/inside/NETWORK-seedN.json is analysis.json of a run (`evaluate.py RUN --analyze`), and
+NETWORK-seedN-silencing.csv its silencing.csv.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from analysis.figures import draw_silencing
+from analysis.measure import Analysis
+from analysis.silencing import Silencing
 from docs.build.markdown import table
 from docs.build.runs import RESULTS
 
@@ -31,6 +38,24 @@ def inside_tables(folder: Path = FOLDER) -> dict[str, str]:
         for path in sorted(folder.glob(f"{network}-seed*.json"))
     ]
     return {"overlap": _overlap_table(found), "silencing": _silencing_table(found)}
+
+
+def draw_inside(out: Path, folder: Path = FOLDER) -> None:
+    """Success of the shipped policy with units silenced, as a picture."""
+    with (folder / "dendrites-seed23-silencing.csv").open(encoding="utf-8", newline="") as file:
+        rates: dict[str, list[float]] = {}
+        for row in csv.DictReader(file):
+            rates.setdefault(row["silenced"], []).append(float(row["success_rate"]))
+    summary = json.loads((folder / "dendrites-seed23.json").read_text())
+    tasks = tuple(summary["tasks"])
+    silencing = Silencing(
+        fraction=summary["silencing"]["fraction"],
+        intact=np.array(rates["nothing"]),
+        most_used=np.array([rates[task] for task in tasks]),  # [T, T]
+        random=np.array([rates[name] for name in rates if name.startswith("random_")]),  # [R, T]
+    )
+    analysis = Analysis(tasks, summary["goals"], [], [], silencing)
+    draw_silencing(analysis).savefig(out, dpi=120)
 
 
 def _overlap_table(found: list[tuple[str, dict[str, Any]]]) -> str:
