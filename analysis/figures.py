@@ -122,14 +122,15 @@ def _panels(number: int, extra_rows: float = 0.0) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_matrix(axes: Axes, values: Floats, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.imshow(100 * values, vmin=0, vmax=100, cmap="viridis", aspect="auto")
+    percent = 100 * values
+    axes.imshow(percent, vmin=0, vmax=100, cmap="viridis", aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     if len(columns) > _MOST_NUMBERS:
         return
-    for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value < 0.6 else "black"
-        text = f"{100 * value:.0f}"
+    for (row, column), value in np.ndenumerate(percent):
+        colour = "white" if value < 60 else "black"
+        text = f"{value:.0f}"
         axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,15 +110,17 @@ def _as_dict(config: Any) -> dict[str, Any]:
 
 def _completed(recorded: Any, added: Mapping[str, Any]) -> Any:
     """A recorded config with the settings that are younger than it; other data as they are."""
-    whole = deepcopy(recorded)
     for name, value in added.items():
-        *sections, key = name.split(".")
-        place = whole
-        for section in sections:
-            place = place.setdefault(section, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place.setdefault(key, value)
-    return whole
+        recorded = _with(recorded, name.split("."), value)
+    return recorded
+
+
+def _with(tree: Any, path: list[str], value: Any) -> Any:
+    """Nested dicts with a value at the end of a path where they have none; a stranger's other data as they are."""
+    if not isinstance(tree, dict):
+        return tree
+    key, *rest = path
+    return {**tree, key: _with(tree.get(key, {}), rest, value) if rest else tree.get(key, value)}
 
 
 def _other_keys(recorded: Any, known: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -66,7 +66,8 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
     at_once = sum(sorted(memory)[-jobs:])
     longest = hours / max(1, min(jobs, len(left)))
     headers = ("arm", "runs left", "time of a run", "memory [GB]", "disk [GB]")
-    commands = [f"{this_python()} {' '.join(run.arguments(cores))}" for run in left]
+    python = this_python()
+    commands = [f"{python} {' '.join(run.arguments(cores))}" for run in left]
     return "\n".join(
         [
             *commands,

@@ -175,7 +175,10 @@ def test_a_setting_that_is_younger_than_a_run_is_what_the_run_did() -> None:
     assert recorded == before
     with pytest.raises(UsageError, match=r"'seed' is missing; .* configs/added.py"):
         replace(younger, added={"agent.n_step": 7}).parse_recorded(recorded, "it")
-    for nothing in (None, {}, [], "text", 3, {"agent": 3}, {"agent": None}):
+    deep: dict[str, object] = {}
+    for _ in range(900):  # a stranger's
+        deep = {"agent": deep}
+    for nothing in (None, {}, [], "text", 3, {"agent": 3}, {"agent": None}, deep):
         with pytest.raises(UsageError, match="is missing"):
             younger.parse_recorded(nothing, "it")
 

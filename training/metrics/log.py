@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _EVENTS = "events.out.tfevents."
+_MOST_HEADER_BYTES = 1_000_000
+"""A stranger's file may have no end of line."""
 
 
 class MetricsLog:
@@ -61,11 +63,11 @@ class MetricsLog:
         """Drop the rows after the first `size` bytes."""
         header = ",".join(self._columns) + "\n"
         with suppress(FileNotFoundError), self._path.open("r+b") as file:
-            found = file.readline().decode(errors="replace")
+            found = file.readline(_MOST_HEADER_BYTES).decode(errors="replace")
             if found.endswith("\n") and found != header:
                 raise UsageError(f"{self._path}: {_difference(found, self._columns)}")
             file.seek(max(size, len(header)) - 1)
-            if size >= len(header) and file.read(1) == b"\n":
+            if found == header and size >= len(header) and file.read(1) == b"\n":
                 file.truncate(size)
                 return
         raise UsageError(
