@@ -20,7 +20,7 @@ class Step(NamedTuple):
     truncated: NDArray[np.bool_]  # [T, N]
     success: NDArray[np.bool_]  # [T, N]
     lost: NDArray[np.bool_]  # [T, N] faulty: not to be learned from; truncated, next_obs as before
-    worker_restarts: int  # workers that were replaced in the chunk that this step is the first of
+    worker_restarts: int  # workers replaced since the last chunk, in the first step of one
 
     @property
     def done(self) -> NDArray[np.bool_]:

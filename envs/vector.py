@@ -117,6 +117,7 @@ class MetaWorldVectorEnv:
             max_restarts=max_worker_restarts,
             describe=self.describe,
         )
+        self._told = 0  # replaced workers that steps have told of
 
     def reset(self, goals: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Start new episodes everywhere and return their first observations `[T, N, 39]`.
@@ -188,12 +189,11 @@ class MetaWorldVectorEnv:
         Raises:
             NonFiniteError: the player chose an action that is NaN or infinite.
         """
-        restarts = self._pool.restarts
         self._pool.wait()
         stop = self._pool.steps_asked
         rows = np.flatnonzero(self._arrays.plays)
         self._require_finite(self._arrays.action[:stop, rows], rows)
-        restarts = self._pool.restarts - restarts
+        restarts, self._told = self._pool.restarts - self._told, self._pool.restarts
         steps = [self._step(index, 0 if index else restarts) for index in range(stop)]
         self._goals.refill(self._arrays)
         return steps

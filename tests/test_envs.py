@@ -194,7 +194,6 @@ def test_a_worker_is_replaced_and_nothing_is_lost(
         steps += envs.play_wait()
         if moment != "before a reset":
             assert time.monotonic() - started < 2 + 60  # the timeout, and a new process
-            assert steps[-1].worker_restarts == 1
         steps += run(envs, actions[24:])
         if moment == "before a reset":
             harm(victim)
@@ -202,8 +201,11 @@ def test_a_worker_is_replaced_and_nothing_is_lost(
         steps_again = run(envs, actions[:3])
         assert victim.pid not in [process.pid for process in workers()]
         assert len(workers()) == 2
-    assert_equal_steps(undisturbed.steps, [step._replace(worker_restarts=0) for step in steps])
-    assert_equal_steps(undisturbed.steps_again, steps_again)
+    restarts = [step.worker_restarts for step in steps + steps_again]
+    assert restarts.index(1) == (40 if moment == "before a reset" else 23)
+    assert sum(restarts) == 1
+    for those, expected in ((steps, undisturbed.steps), (steps_again, undisturbed.steps_again)):
+        assert_equal_steps(expected, [step._replace(worker_restarts=0) for step in those])
     assert not multiprocessing.active_children()
     what = r"died \(exit code -9\)" if harm is kill else "did not answer for 2 s"
     assert re.search(f"simulator worker 1 {what}.*go on where they were", caplog.text)
@@ -259,6 +261,35 @@ def test_too_many_failures_are_an_error(goal_lists: GoalLists) -> None:
         # what a checkpoint needs is as it was before the failed step
         for name, value in envs.state_dict().items():
             np.testing.assert_equal(value, before[name], err_msg=name)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("harm", [kill, pytest.param(freeze, marks=pytest.mark.slow)])
+def test_a_worker_that_fails_before_it_has_started_is_replaced(
+    harm: Callable, goal_lists: GoalLists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions, options = random_actions(5, 2, 2), {"copies": 2, "workers": 2}
+    with make(goal_lists, **options) as envs:
+        first, expected = envs.reset(), run(envs, actions)
+    monkeypatch.setattr("envs.workers.pool._START_TIMEOUT_S", 15.0)  # for a frozen one
+    with make(goal_lists, **options) as envs:
+        harm(workers()[1])
+        np.testing.assert_array_equal(envs.reset(), first)
+        steps = run(envs, actions)
+    assert [step.worker_restarts for step in steps] == [1, 0, 0, 0, 0]
+    assert_equal_steps(expected, [step._replace(worker_restarts=0) for step in steps])
+    assert not multiprocessing.active_children()
+
+
+def test_workers_that_never_start_are_an_error(
+    goal_lists: GoalLists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envs.workers.process.Share", lambda *_: os._exit(7))
+    with (
+        make(goal_lists, start_method="fork") as envs,
+        pytest.raises(WorkerError, match=r"worker 0 died \(exit code 7\).*2 were restarted before"),
+    ):
+        envs.reset()
     assert not multiprocessing.active_children()
 
 

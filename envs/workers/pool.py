@@ -64,7 +64,8 @@ class WorkerPool:
     A worker that dies, raises or does not answer in time is replaced. The replacement repeats the
     actions of the running episodes, which brings its simulators bit for bit to where they were, and
     then does what was asked. If it fails at that again, its episodes are lost: they start anew on
-    their next goals, and the step of their environments carries a fault.
+    their next goals, and the step of their environments carries a fault. A worker that fails before it
+    has started has no episodes to lose.
 
     Args:
         workers: starts them.
@@ -76,8 +77,8 @@ class WorkerPool:
         describe: name of the environment in a row, for messages.
 
     Raises:
-        WorkerError: from `ask` or `wait`: a worker failed at the start, or one more than
-            `max_restarts` later.
+        WorkerError: from `ask` or `wait`: workers in one place failed three times at the start or at
+            one command, or one more than `max_restarts` failed.
     """
 
     def __init__(
@@ -123,13 +124,14 @@ class WorkerPool:
         for index in range(len(self._workers)):
             problem = self._workers[index].problem(self._longest_wait(self._command))
             while problem is not None:
-                problem = self._replace(index, problem)
+                problem = self._do_anew(index, problem)
 
     def _wait_for_start(self) -> None:
-        for worker in self._workers:
-            problem = worker.problem(_START_TIMEOUT_S)
-            if problem is not None:
-                self._give_up(worker, problem)
+        for index in range(len(self._workers)):
+            problem = self._workers[index].problem(_START_TIMEOUT_S)
+            while problem is not None:
+                fresh = self._replace(index, problem, "it had not started")
+                problem = fresh.problem(_START_TIMEOUT_S)
         self._starting = False
 
     @property
@@ -141,24 +143,13 @@ class WorkerPool:
         """Stop the workers; safe to call twice."""
         stop_all(self._workers)
 
-    def _replace(self, index: int, problem: str) -> str | None:
-        """Do a failed worker's part of the command with a new process; what went wrong, if so."""
-        worker = self._workers[index]
-        failures = worker.failures + 1
+    def _do_anew(self, index: int, problem: str) -> str | None:
+        """Do a failed worker's part of the command with a new one; what went wrong, if so."""
         playing = self._command.kind == PLAY
-        lose = failures > 1 and playing and self._autoreset
-        if self.restarts >= self._max_restarts or failures > _MOST_FAILURES:
-            self._give_up(worker, problem)
-        self.restarts += 1
+        lose = self._workers[index].failures > 0 and playing and self._autoreset
         what = "its episodes are lost" if lose else "its episodes go on where they were"
-        _log.warning("%s; restarted, %s", self._name(worker, problem), what)
-        worker.kill()
-        try:
-            fresh = self._workers[index] = self._start(index, worker.specs)
-        except OSError as error:  # no memory or processes left
-            self._give_up(worker, f"{problem} and could not be replaced ({error})")
-        fresh.failures = failures
-        rows = [spec.row for spec in worker.specs]
+        fresh = self._replace(index, problem, what)
+        rows = [spec.row for spec in fresh.specs]
         self._rewind(rows)
         commands = [Command(RESTORE), self._command] if playing else [self._command]
         if lose:
@@ -173,6 +164,21 @@ class WorkerPool:
             if command.kind == RESTORE and lose:
                 self._arrays.obs_after[0, lost] = self._arrays.obs[lost]
         return problem_now
+
+    def _replace(self, index: int, problem: str, what: str) -> Worker:
+        """A new worker in the place of a failed one; `what` became of the episodes, for the log."""
+        worker = self._workers[index]
+        if self.restarts >= self._max_restarts or worker.failures >= _MOST_FAILURES:
+            self._give_up(worker, problem)
+        self.restarts += 1
+        _log.warning("%s; restarted, %s", self._name(worker, problem), what)
+        worker.kill()
+        try:
+            fresh = self._workers[index] = self._start(index, worker.specs)
+        except OSError as error:  # no memory or processes left
+            self._give_up(worker, f"{problem} and could not be replaced ({error})")
+        fresh.failures = worker.failures + 1
+        return fresh
 
     def _longest_wait(self, command: Command) -> float:
         """In seconds: the timeout of the settings, and more for many steps at once."""
