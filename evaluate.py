@@ -114,6 +114,7 @@ def evaluate_run(
     from reporting.report import format_table, make_report, report_facts, write_report
     from training.checkpoints.policy import load_policy
     from training.episodes import evaluation_plan, run_episodes
+    from training.sessions import sessions_in_words
 
     trained = load_policy(folder, resolve_device(command.device, "--device"))
     warn_about_versions(trained.versions)
@@ -131,12 +132,14 @@ def evaluate_run(
     if command.record is not None:
         write_dataset(results, goals, command.record)
         print(f"episodes: {command.record}")
+    metrics = metrics_of(folder)
     return EvaluatedRun(
         name=run_names(command.runs)[folder],
         report=report,
         config=trained.plan.config,
         trained_with=trained.versions,
-        metrics=metrics_of(folder),
+        trained_on=() if metrics is None else sessions_in_words(metrics.parent),
+        metrics=metrics,
         films=() if backend is None else film(results, goals, out / "videos", backend),
         analysis=analyze(command, policy, plan, out / "analysis") if command.analyze else None,
     )

@@ -35,9 +35,9 @@ def success_per_task(runs: Sequence[EvaluatedRun]) -> Picture:
         rates = np.array([task["success_rate"] for task in found])
         ends = np.array([task["success_rate_ci95"] for task in found])
         axes.errorbar(
-            rates,
+            100 * rates,
             [place + shift for place, _ in own],
-            xerr=np.abs(ends.T - rates),
+            xerr=100 * np.abs(ends.T - rates),
             fmt="osD^v"[index % 5],
             markersize=4,
             elinewidth=1,
@@ -48,7 +48,7 @@ def success_per_task(runs: Sequence[EvaluatedRun]) -> Picture:
         low, high = run.report["mean_success_rate_ci95"]
         rows["mean"].append(_percent(run.report["mean_success_rate"], low, high))
     axes.set_yticks(range(len(tasks)), tasks)
-    axes.set(xlim=(-0.03, 1.03), ylim=(len(tasks) - 0.5, -0.5), xlabel="success rate")
+    axes.set(xlim=(-3, 103), ylim=(len(tasks) - 0.5, -0.5), xlabel="success rate [%]")
     axes.grid(axis="x", alpha=0.3)
     _legend(figure, len(runs))
     means = ", ".join(f"{run.name} {run.report['mean_success_rate']:.1%}" for run in runs)
@@ -78,13 +78,14 @@ def learning_curves(
     figure, axes = _axes(height=3.2)
     for index, (name, (steps, rates)) in enumerate(curves.items()):
         style = _LINES[index % 4] if len(steps) > 1 else "o"
-        axes.plot(steps / 1e6, rates, style, label=name, color=f"C{index % 7}", linewidth=1.8)
+        axes.plot(steps / 1e6, 100 * rates, style, label=name, color=f"C{index % 7}", linewidth=1.8)
     for index, (network, lines) in enumerate(published.items()):
         for number, (steps, rates) in enumerate(lines):
             label = f"{network} ({len(lines)} published runs)" if number == 0 else None
-            axes.plot(steps / 1e6, rates, _LINES[1 + index % 3], color="0.55", lw=0.7, label=label)
-    axes.set(xlabel="environment steps, all tasks [million]", ylabel="mean success rate")
-    axes.set(ylim=(-0.03, 1.03))
+            style = _LINES[1 + index % 3]
+            axes.plot(steps / 1e6, 100 * rates, style, color="0.55", lw=0.7, label=label)
+    axes.set(xlabel="environment steps, all tasks [million]", ylabel="mean success rate [%]")
+    axes.set(ylim=(-3, 103))
     axes.grid(alpha=0.3)
     _legend(figure, len(curves) + len(published))
     rows = [
@@ -95,7 +96,7 @@ def learning_curves(
     return Picture(
         figure,
         f"Mean success against environment steps while training: {ends}.",
-        "Mean success in the evaluations while training, on a few goals of each task.",
+        f"Mean success in the evaluations while training, on {_goals(runs)} of each task.",
         Table(("environment steps", *curves), rows),
     )
 
@@ -213,6 +214,12 @@ def _thinned(curves: Iterable[Curve], most: int = 20) -> list[int]:
     steps = np.unique(np.concatenate([steps for steps, _ in curves]))
     picked = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
     return [int(step) for step in steps[picked]]
+
+
+def _goals(runs: Sequence[EvaluatedRun]) -> str:
+    """Of an evaluation while training, for a caption."""
+    numbers = sorted({run.config.evaluation.goals for run in runs})
+    return f"{' or '.join(map(str, numbers))} goal{'' if numbers == [1] else 's'}"
 
 
 def _at(curve: Curve, step: int) -> str:

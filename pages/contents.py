@@ -22,6 +22,7 @@ class EvaluatedRun:
         report: of this evaluation.
         config: of the run.
         trained_with: package -> version.
+        trained_on: machine and code, in words, in order; empty where nobody knows.
         metrics: metrics.csv of the run, if it is there.
         analysis: of its hidden units, if they were analysed.
         films: an MP4 of each task, if any were made; the file's name is the task's.
@@ -31,6 +32,7 @@ class EvaluatedRun:
     report: Report
     config: Config
     trained_with: dict[str, str]
+    trained_on: tuple[str, ...] = ()
     metrics: Path | None = None
     analysis: Analysis | None = None
     films: tuple[Path, ...] = ()

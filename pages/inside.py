@@ -38,11 +38,10 @@ def _silencing(analysis: Analysis) -> Picture:
     specificity = silencing.specificity
     compared = ""
     if len(names) > 1:
-        low, high = mean_interval(specificity)
-        more = "more" if specificity.mean() >= 0 else "less"
+        low, high = (100 * end for end in mean_interval(specificity))
         compared = (
-            f" A task loses {abs(100 * specificity.mean()):.0f} points {more} without its own units than without "
-            f"another task's (95 % interval of 'more', over the tasks: {100 * low:+.0f} to {100 * high:+.0f})."
+            f" Success without another task's units, less success without its own: {100 * specificity.mean():+.0f} "
+            f"points (95 % interval over the tasks: {low:+.0f} to {high:+.0f}). Above 0, tasks need their own units."
         )
     rows += _rows([f"random {draw + 1}" for draw in range(draws)], list(silencing.random))
     return Picture(

@@ -51,7 +51,7 @@ _INSIDE = (
     "Measured on the actor's hidden layers, while the policy plays. The first picture asks what the others "
     "can't: does a task need the units that it uses most?"
 )
-_VIDEOS = "One episode of each task, on its first goal, until shortly after its success."
+_VIDEOS = "One episode of each task, on its first goal, until shortly after its success; without one, to the end."
 
 
 def _overview(runs: Sequence[EvaluatedRun]) -> Section:
@@ -126,10 +126,11 @@ def _difference_cell(group: Sequence[EvaluatedRun], first: Sequence[EvaluatedRun
 
 
 def _settings(runs: Sequence[EvaluatedRun]) -> list[Section]:
-    versions = [
-        (run.name, f"{package} {version}") for run in runs for package, version in _versions(run)
+    made = [
+        *((run.name, f"trained on {machine}") for run in runs for machine in run.trained_on),
+        *((run.name, f"{name} {version}") for run in runs for name, version in _versions(run)),
     ]
-    found = [Section("Versions", table=Table(("run", "package"), versions))]
+    found = [Section("Made with", table=Table(("run", "machine, code and packages"), made))]
     for run in runs:
         of_run = f": {run.name}" if len(runs) > 1 else ""
         found.append(Section(f"Settings{of_run}", typed=dump_config(run.config)))

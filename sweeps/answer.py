@@ -14,14 +14,11 @@ from tabulate import tabulate
 from pages.page import write_sections
 from reporting.comparison import LEAST_SEEDS, MARGIN, Comparison, compare, interval_says
 from sweeps.definition import Sweep
-from sweeps.results import GOALS, Result, results_of
+from sweeps.results import GOALS, MEASURES, Result, results_of
 from sweeps.runs import Run
 from sweeps.sections import sections_of
 from sweeps.summary import ArmSummary, summarize
 from training.sessions import FROM, WHEN
-
-MEASURES = {"area": "mean over the run", "final": "at the end (secondary)"}
-"""Attribute of `Result` -> in words. The first is what a sweep is decided by."""
 
 
 def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
@@ -47,13 +44,16 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     _write_csv(
         out / "comparisons.csv",
         [
-            _comparison_row(arm, first, measure, found)
+            _comparison_row(arm, first, measure, found, len(sweep.seeds))
             for measure, by_arm in compared.items()
             for arm, found in by_arm.items()
         ],
     )
     said = [("done", f"{len(results)} of {len(runs)} runs."), *_not_alike(results)] + [
-        (f"{arm} against {first}, {MEASURES[measure]}", verdict_of(arm, first, found))
+        (
+            f"{arm} against {first}, {MEASURES[measure]}",
+            verdict_of(arm, first, found, len(sweep.seeds)),
+        )
         for measure, by_arm in compared.items()
         for arm, found in by_arm.items()
     ]
@@ -90,8 +90,11 @@ def compare_arms(
     return compare(differences, number)
 
 
-def verdict_of(arm: str, first: str, found: Comparison) -> str:
-    """What can be said of an arm against the first one, in one or two sentences."""
+def verdict_of(arm: str, first: str, found: Comparison, planned: int) -> str:
+    """What can be said of an arm against the first one, in one or two sentences.
+
+    Before the `planned` seeds are done it is said with "so far": who looks often sees differences that are not there.
+    """
     points = f"{100 * found.difference:+.1f} points"
     seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
     if found.interval is None or found.corrected is None:
@@ -101,6 +104,8 @@ def verdict_of(arm: str, first: str, found: Comparison) -> str:
     said = f"{points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
     by_interval = interval_says(found.corrected, found.verdict)
     decided = "Decided" if by_interval else "Decided by Holm's correction alone"
+    if found.seeds < planned and found.verdict != "undecided":
+        decided = f"So far, with {found.seeds} of {planned} seeds, which decides nothing"
     if found.verdict in ("more", "less"):
         return said + f"{decided}: {arm if found.verdict == 'more' else first} is better."
     if found.verdict == "equal":
@@ -133,10 +138,9 @@ def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
         )
     unknown = sum(not result.sessions for result in results)
     if unknown:
-        warnings.append(
-            f"not known of {unknown} run{'' if unknown == 1 else 's'} without sessions.csv."
-        )
-    return [("made alike", warning) for warning in warnings]
+        which = "1 run has" if unknown == 1 else f"{unknown} runs have"
+        warnings.append(f"not known of all: {which} no sessions.csv.")
+    return [("runs of a seed made alike", warning) for warning in warnings]
 
 
 def _run_row(result: Result) -> dict[str, Any]:
@@ -164,8 +168,13 @@ def _arm_row(summary: ArmSummary) -> dict[str, Any]:
     return row
 
 
-def _comparison_row(arm: str, first: str, measure: str, found: Comparison) -> dict[str, Any]:
-    row: dict[str, Any] = {"arm": arm, "against": first, "measure": measure}
+def _comparison_row(
+    arm: str, first: str, measure: str, found: Comparison, planned: int
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        **{"arm": arm, "against": first, "measure": measure},
+        "planned_seeds": planned,
+    }
     for key, value in asdict(found).items():
         if key in ("interval", "bootstrap", "corrected"):
             row[f"{key}_low"], row[f"{key}_high"] = value or ("", "")

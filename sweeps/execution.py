@@ -14,7 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweeps.runs import Run, read_rows
+from reporting.rows import read_rows
+from sweeps.runs import Run
 from training.run_lock import stop_holder
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ _X_LABEL = {
     "train_permuted_mnist.py": "tasks learned",
 }
 _SUCCESS = {"train_mt10.py": "success rate", "train_permuted_mnist.py": "accuracy"}
-_LINES = ("-", "--", ":", "-.")
+_LINES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 def curves(command: str, results: Sequence[Result]) -> Picture:
@@ -32,33 +32,43 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
         own = [result for result in results if result.run.arm == arm]
         rates = np.array([np.interp(steps, one.steps, one.rates) for one in own])  # [n, k]
         means = rates.mean(axis=0)
-        style = _LINES[index % 4] if len(steps) > 1 else "o"
         axes.plot(
-            steps / scale, means, style, color=f"C{index % 7}", label=f"{arm}, n = {len(own)}"
+            steps / scale,
+            100 * means,
+            linestyle=_LINES[index % 7],
+            marker="o" if len(steps) == 1 else "",
+            color=f"C{index % 7}",
+            label=f"{arm}, n = {len(own)}",
         )
         bands = [mean_rate_interval(column) if len(own) > 1 else None for column in rates.T]
         if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
-            low, high = np.array(bands).T
+            low, high = 100 * np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
         for row, mean, band in zip(rows, means, bands, strict=True):
             row.append(
                 f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
             )
-    axes.set(xlabel=_X_LABEL[command], ylabel=_SUCCESS[command], ylim=(-0.03, 1.03))
+    axes.set(xlabel=_X_LABEL[command], ylabel=f"{_SUCCESS[command]} [%]", ylim=(-3, 103))
     axes.grid(alpha=0.3)
     columns = 1 if len(arms) < 4 else 2
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
     return Picture(
         figure,
         f"Mean {_SUCCESS[command]} of {', '.join(arms)} while training.",
-        f"Mean {_SUCCESS[command]} in the evaluations while training; bands are 95 % intervals over "
-        f"seeds, from {LEAST_SEEDS} seeds on.",
+        f"Mean {_SUCCESS[command]} in the evaluations while training, at the steps of the first run; bands are "
+        f"95 % intervals over seeds, cut at 0 and 100 %, from {LEAST_SEEDS} seeds on.",
         Table(("step", *arms), [tuple(row) for row in rows]),
     )
 
 
-def differences(compared: Mapping[str, Comparison]) -> Picture:
-    """A point with both intervals for each arm."""
+def differences(compared: Mapping[str, Comparison], measure: str, first: str) -> Picture:
+    """A point with both intervals for each arm.
+
+    Args:
+        compared: arm -> its comparison with the first one.
+        measure: in words.
+        first: name of the first arm.
+    """
     figure = Figure(figsize=(5.2, 1.1 + 0.4 * len(compared)), layout="constrained")
     axes = figure.subplots()
     rows = []
@@ -76,7 +86,13 @@ def differences(compared: Mapping[str, Comparison]) -> Picture:
             low, high = (100 * end for end in interval)
             cells.append(f"{low:+.1f} to {high:+.1f}")
             if width:
-                axes.plot([low, high], [place, place], color="C0", linewidth=width)
+                axes.plot(
+                    [low, high],
+                    [place, place],
+                    color="C0",
+                    linewidth=width,
+                    solid_capstyle="butt",  # others reach beyond the interval
+                )
         values = (f"{100 * found.difference:+.1f}", *cells)
         rows.append((arm, f"{found.seeds}", *values, f"{found.p_different:.3g}", found.verdict))
     axes.axvline(0, color="0.5", linewidth=0.8)
@@ -85,10 +101,11 @@ def differences(compared: Mapping[str, Comparison]) -> Picture:
     axes.set_xlim(
         max(low, -100), min(high, 100)
     )  # two rates differ by no more; intervals may go on
-    axes.set_yticks(range(len(compared)), list(compared))
+    names = [f"{arm}, n = {found.seeds}" for arm, found in compared.items()]
+    axes.set_yticks(range(len(compared)), names)
     axes.set(
         ylim=(len(compared) - 0.5, -0.5),
-        xlabel="difference to the first arm, mean over the run [points]",
+        xlabel=f"{measure}, less that of {first} [points]",
     )
     headers = (
         *("arm", "seeds", "difference", "95 %", "corrected", "bootstrap"),
@@ -97,8 +114,8 @@ def differences(compared: Mapping[str, Comparison]) -> Picture:
     means = ", ".join(f"{arm} {100 * one.difference:+.1f}" for arm, one in compared.items())
     return Picture(
         figure,
-        f"Differences to the first arm, in points: {means}.",
-        "Difference to the first arm in the mean over the run. Thick: 95 %; thin: corrected for the number of "
-        "comparisons. Shaded: equal within five points.",
+        f"Differences to {first}, {measure}, in points: {means}.",
+        f"Difference to {first}, {measure}: to the right is better than {first}. 95 % intervals by Student's t over n "
+        f"seeds (thick), and corrected for the number of comparisons (thin). Shaded: within five points.",
         Table(headers, rows),
     )

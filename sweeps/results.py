@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,15 @@ from numpy.typing import NDArray
 from configs.errors import UsageError
 from configs.loading import MULTI_TASK
 from configs.plain_yaml import read_yaml
+from reporting.rows import read_rows
 from sweeps.execution import BEGUN
-from sweeps.runs import COLUMNS, Run, read_json, read_rows
-from training.sessions import SESSIONS
+from sweeps.runs import COLUMNS, Run, read_json
+from training.sessions import machine_in_words, read_sessions, without_repeats
 
 GOALS = (0.5, 0.9, 0.99)
 """Success rates whose first crossing is looked for."""
+MEASURES = {"area": "mean over the run", "final": "at the end (secondary)"}
+"""Attribute of `Result` -> in words. The first is what a sweep is decided by."""
 _ROUNDING = 1e-9
 """The mean of tasks' rates can be 0.8999999999999998 where nine of ten episodes succeed."""
 
@@ -53,12 +55,12 @@ class Result:
     @property
     def processors(self) -> tuple[str, ...]:
         """By name, with the GPU where there is one, precision and threads; in order."""
-        return _changes([_processor(session) for session in self.sessions])
+        return without_repeats([machine_in_words(session) for session in self.sessions])
 
     @property
     def code(self) -> tuple[str, ...]:
         """Commits, in order."""
-        return _changes([session.get("code") or "" for session in self.sessions])
+        return without_repeats([session.get("code") or "" for session in self.sessions])
 
 
 def results_of(runs: Sequence[Run]) -> list[Result]:
@@ -119,7 +121,7 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
         ),
         hours=float(spent[-1]),
         places=_places(run),
-        sessions=tuple(read_rows(run.folder / SESSIONS)),
+        sessions=tuple(read_sessions(run.folder)),
     )
 
 
@@ -172,16 +174,4 @@ def _places(run: Run) -> tuple[str, ...]:
         return ()
     begun = [line for line in lines if line.startswith(BEGUN) and " on " in line]
     places = [line.split(" on ", 1)[1].split(": ", 1)[0] for line in begun]
-    return _changes(places)
-
-
-def _processor(session: dict[str, str]) -> str:
-    words = [session.get(key) or "" for key in ("processor", "device", "precision")]
-    threads = session.get("threads") or ""
-    words.append(f"{threads} thread{'' if threads == '1' else 's'}" if threads else "")
-    return ", ".join(word.removeprefix("torch.") for word in words if word not in ("", "cpu"))
-
-
-def _changes(values: Sequence[str]) -> tuple[str, ...]:
-    """Without repeats in a row."""
-    return tuple([*values[:1], *(new for old, new in pairwise(values) if new != old)])
+    return without_repeats(places)

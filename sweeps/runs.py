@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 from configs.errors import UsageError
 from configs.plain_yaml import read_yaml
 from configs.settings import flatten
+from reporting.rows import read_rows
 from sweeps.definition import EVALUATED, SETTINGS, Sweep, config_of, flags_of
 from training.run_lock import is_locked
 
@@ -176,16 +175,6 @@ def _progress(path: Path, command: str, total: int, mtime_ns: int, size: int) ->
     hours = [float(row["time/elapsed_hours"]) for row in rows if row.get("time/elapsed_hours")]
     done = float(rows[-1].get(counter) or 0) / total
     return Progress(min(1.0, done), rates[-1] if rates else None, hours[-1] if hours else 0.0)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole lines of a CSV file that may be written to at this moment; none without the file."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    whole = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(StringIO(whole)))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

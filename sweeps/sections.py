@@ -8,7 +8,7 @@ from pages.contents import Section, Table
 from reporting.comparison import Comparison
 from sweeps.definition import Sweep, flags_of
 from sweeps.pictures import curves, differences
-from sweeps.results import Result
+from sweeps.results import MEASURES, Result
 from sweeps.runs import Run, progress_of
 from sweeps.summary import ArmSummary
 
@@ -31,17 +31,25 @@ def sections_of(
         compared: measure -> arm -> its comparison with the first.
         said: the answer: what is compared, and what is said of it.
     """
-    answer = Section("Answer", _HOW, Table(("compared", "answer"), said))
+    others = len(sweep.arms) - 1
+    how = _HOW.format(first=next(iter(sweep.arms)), number=others) if others else ""
+    answer = Section("Answer", how, Table(("what", "answer"), said))
     found = [answer, _arms(summaries), Section("Curves", pictures=[curves(sweep.command, results)])]
-    if compared["area"]:
-        found.append(Section("Differences", pictures=[differences(compared["area"])]))
-    return [*found, _runs(runs, results), Section("Arms' settings", table=_settings(sweep))]
+    pictures = [
+        differences(by_arm, MEASURES[measure], summaries[0].arm)
+        for measure, by_arm in compared.items()
+        if by_arm
+    ]
+    if pictures:
+        found.append(Section("Differences", pictures=pictures))
+    return [*found, _runs(runs, results), Section("Arms' settings", typed=_commands(sweep))]
 
 
 _HOW = (
-    "Arms are compared with the first one, seed by seed. Intervals: 95 %, Student's t over seeds; the corrected "
-    "ones hold together in 95 % of all studies (Bonferroni). An arm is called better where the difference from 0 is "
-    "significant at 5 % after Holm's correction, equal where two one-sided tests put it within the margin."
+    "Arms are compared with {first}, seed by seed. Intervals: 95 %, Student's t over seeds. The corrected ones of a "
+    "measure hold together in 95 % of all studies (Bonferroni, comparisons planned: {number}). An arm is called better "
+    "where the difference from 0 is significant at 5 % after Holm's correction for as many, equal where two one-sided "
+    "tests put it within five points. Nothing is decided before the last seed of the plan."
 )
 
 
@@ -61,18 +69,26 @@ def _arms(summaries: Sequence[ArmSummary]) -> Section:
         for one in summaries
     ]
     text = (
-        "Steps are the median over an arm's runs; in brackets, how many of them got there in an evaluation."
+        " Steps are the median over an arm's runs; in brackets, how many of them got there in an evaluation. Where half "
+        "of them or fewer did, there is no median."
         if goals
         else ""
     )
-    return Section("Arms", text, Table(headers, rows))
+    return Section("Arms", _MEASURED + text, Table(headers, rows))
+
+
+_MEASURED = (
+    "'At the end' is what the report says; 'mean over the run' is the mean of the curve of the evaluations while "
+    "training, which are shorter. In brackets: 95 % intervals over seeds, cut at 0 and 100 %."
+)
 
 
 def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
-    """Every run, how far it is, and where it ran."""
+    """Every run that was begun, how far it is, and where it ran."""
     done = {result.run.name: result for result in results}
+    begun = [run for run in runs if run.state != "new"]
     rows = []
-    for run in runs:
+    for run in begun:
         result = done.get(run.name)
         if result is None:
             rows.append((run.name, f"{run.state}, {progress_of(run).fraction:.0%}", *[""] * 6))
@@ -84,12 +100,16 @@ def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
         *("run", "state", "at the end", "mean over the run"),
         *("minutes", "where", "processor", "code"),
     )
-    return Section("Runs", table=Table(headers, rows))
+    known = [column for column, _ in enumerate(headers) if any(row[column] for row in rows)]
+    table = Table(
+        tuple(headers[column] for column in known),
+        [tuple(row[column] for column in known) for row in rows],
+    )
+    return Section("Runs", f"Begun: {len(begun)} of {len(runs)}.", table)
 
 
-def _settings(sweep: Sweep) -> Table:
-    rows = [
-        (arm, f"{sweep.command} --config {sweep.config} {' '.join(flags_of(sweep.changes(arm)))}")
+def _commands(sweep: Sweep) -> str:
+    return "\n".join(
+        f"# {arm}\n{sweep.command} --config {sweep.config} {' '.join(flags_of(sweep.changes(arm)))}"
         for arm in sweep.arms
-    ]
-    return Table(("arm", "command"), rows)
+    )

@@ -17,6 +17,7 @@ from pyarrow import parquet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import evaluate
+from machine.cores import processor_name
 
 FLAGS = ("--goals", 2, "--workers", 1)
 CURVES = ROOT / "docs/results/published/active_dendrites_mt10_curves.csv"
@@ -85,6 +86,8 @@ def test_the_page_has_the_numbers_of_the_report(inside: Path, tiny_run: Path) ->
     *tasks, last = page.table("task", tiny_run.name)
     assert last == ["mean", mean]
     assert [row[0] for row in tasks] == list(report["tasks"])
+    made_with = [row[1] for row in page.table("run", "machine, code and packages")]
+    assert made_with[0].startswith(f"trained on {processor_name()}, ")
     for name, cell in tasks:
         own = report["tasks"][name]
         assert cell.startswith(f"{own['success_rate']:.1%} ({own['success_rate_ci95'][0]:.1%}")

@@ -15,7 +15,7 @@ from conftest import ROOT
 from machine.cores import processor_name
 from machine.device import resolve_precision
 from machine.versions import code_version
-from training.sessions import SESSIONS, write_session
+from training.sessions import SESSIONS, sessions_in_words, write_session
 
 CPU = torch.device("cpu")
 
@@ -94,3 +94,20 @@ def test_the_code_is_a_commit_and_whether_files_differ_from_it(tmp_path: Path) -
     assert code_version(tmp_path) == commit
     (tmp_path / "idea.py").write_text("lr = 2\n")
     assert code_version(tmp_path) == f"{commit}-dirty"
+
+
+def test_in_words_it_is_said_where_the_machine_or_the_code_changed(tmp_path: Path) -> None:
+    assert sessions_in_words(tmp_path) == ()
+    header, here = "begun_utc,code,processor,device,precision,threads", "c0de,Z80,cpu,torch.float32"
+    rows = (header, f"1,{here},1", f"2,{here},1", "3,,Z80,H100,torch.bfloat16,4")
+    (tmp_path / SESSIONS).write_text("".join(f"{row}\n" for row in rows))
+    assert sessions_in_words(tmp_path) == (
+        "Z80, float32, 1 thread; code c0de",
+        "Z80, H100, bfloat16, 4 threads; code not known",
+    )
+
+
+@pytest.mark.parametrize("left", [b"\xff" * 10_000 + b"\n1\n", b"a\n" + b"x" * 200_000 + b"\n"])
+def test_a_file_of_something_else_is_left_out_of_the_words(left: bytes, tmp_path: Path) -> None:
+    (tmp_path / SESSIONS).write_bytes(left)
+    assert sessions_in_words(tmp_path) == ()

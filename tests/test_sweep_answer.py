@@ -108,11 +108,11 @@ def test_runs_of_a_seed_that_were_not_made_alike_are_named(runs: list[Run], tmp_
         )
 
     here = "c0de,Z80,cpu,torch.float32,1"
-    assert "made alike: not known of 6 runs without" in write_answer(SWEEP, runs, tmp_path)
+    assert "made alike: not known of all: 6 runs have no" in write_answer(SWEEP, runs, tmp_path)
     was_on("a-seed1", f"2026,{here}", f"2027,{here}")
     was_on("b-seed1", f"2028,{here}")
     said = write_answer(SWEEP, runs, tmp_path)
-    assert "made alike: not known of 4 runs without" in said
+    assert "made alike: not known of all: 4 runs have no" in said
     assert "not all runs" not in said
     was_on("a-seed2", f"2026,{here}", "2026,c0de,Z80,H100,torch.bfloat16,4")
     said = write_answer(SWEEP, runs, tmp_path)
@@ -250,10 +250,22 @@ def test_what_holms_method_alone_decides_is_said_so() -> None:
     clear, weak = np.array([0.30, 0.31, 0.29, 0.30]), np.array([0.10, 0.17, 0.03, 0.20])
     found = compare({"clear": clear, "weak": weak})
     assert 0.025 < stats.ttest_1samp(weak, 0).pvalue < 0.05
-    assert verdict_of("clear", "a", found["clear"]).endswith("Decided: clear is better.")
-    assert verdict_of("weak", "a", found["weak"]).endswith(
+    assert verdict_of("clear", "a", found["clear"], 4).endswith("Decided: clear is better.")
+    assert verdict_of("weak", "a", found["weak"], 4).endswith(
         "Decided by Holm's correction alone: weak is better."
     )
+
+
+def test_before_the_last_planned_seed_nothing_is_decided(runs: list[Run], tmp_path: Path) -> None:
+    found = compare({"clear": np.array([0.30, 0.31, 0.29, 0.30])})["clear"]
+    assert verdict_of("clear", "a", found, 5).endswith(
+        "So far, with 4 of 5 seeds, which decides nothing: clear is better."
+    )
+    said = write_answer(replace(SWEEP, seeds=[1, 2, 3, 4]), runs, tmp_path)
+    assert "So far, with 3 of 4 seeds, which decides nothing: b is better." in said
+    assert "Decided" not in said
+    rows = list(csv.DictReader((tmp_path / "comparisons.csv").open()))
+    assert {(row["seeds"], row["planned_seeds"]) for row in rows} == {("3", "4")}
 
 
 def test_one_arm_has_an_answer_and_no_comparison(runs: list[Run], tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class Recorder:
         """Write R `[T, T]` of the tasks so far: matrix.csv, matrix.png, an image in TensorBoard."""
         results, tasks = np.array(matrix), self.state.plan.tasks[: len(matrix)]
         write_matrix(self.folder, results, tasks)
-        self.log.image("matrix", heat_map(results, tasks), self.progress.env_steps)
+        self.log.image("eval/matrix", heat_map(results, tasks), self.progress.env_steps)
 
     def _write_row(self) -> None:
         """Write the row of metrics that is due, if any; print the table of an evaluation."""

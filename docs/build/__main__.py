@@ -8,6 +8,10 @@ stands in a document between `<!-- table NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import matplotlib
+
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.inside import draw_inside, inside_tables
@@ -19,6 +23,7 @@ from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
 from docs.build.sweeps import draw_sweeps, sweep_tables
+from pages.svg import STYLE
 
 DOCUMENTS = (
     "README.md",
@@ -46,8 +51,12 @@ def make_tables() -> dict[str, str]:
 
 
 def draw_figures() -> None:
-    """Every picture, into docs/images."""
-    images = ROOT / "docs" / "images"
+    """Every picture, into docs/images, in the colours of the pages."""
+    with matplotlib.rc_context({"axes.prop_cycle": STYLE["axes.prop_cycle"]}):
+        _draw(ROOT / "docs" / "images")
+
+
+def _draw(images: Path) -> None:
     for name in run_names():
         draw_on_published(name, read_runs(name), read_published(), images / f"{name}.png")
     comparison = {NETWORKS[network]: runs for network, runs in read_comparison().items()}

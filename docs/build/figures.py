@@ -18,11 +18,11 @@ _PUBLISHED_STEPS_PER_HOUR = 15e6 / 26.5
 # Label, colour, and whether its time is known.
 _PUBLISHED = {
     "active_dendrites": ("Iyer et al.: active dendrites, one goal per task", "C0", True),
-    "mlp": ("Iyer et al.: MLP, one goal per task", "C7", True),
+    "mlp": ("Iyer et al.: MLP, one goal per task", "0.5", True),
     "brc": ("BRC: these ten tasks in its run on fifty", "C4", False),
 }
 
-_OURS = ("C1", "C3", "C2", "C5", "C6")  # those that the published curves leave
+_OURS = ("C1", "C3", "C2", "C5")  # those that the published curves leave
 
 
 def draw_on_published(name: str, runs: list[Run], published: dict[str, Curve], out: Path) -> None:
@@ -42,13 +42,13 @@ def draw_on_published(name: str, runs: list[Run], published: dict[str, Curve], o
         _draw_published(by_steps, by_hours, published)
     for index, run in enumerate(runs):
         colour = _OURS[index % len(_OURS)]
-        label = f"{name.replace('_', ' ')}, seed {run.seed} ({run.report['goals']} goals)"
+        label = f"{name.replace('_', ' ')}, seed {run.seed}"
         by_steps.plot(run.env_steps / 1e6, run.success, color=colour, linewidth=2.0, label=label)
         by_hours.plot(run.hours, run.success, color=colour, linewidth=2.0)
     _label_axes(by_steps, by_hours, len(runs[0].tasks))
     by_steps.set(xscale="log", xlim=(0.09, None))
     hours = "wall-clock [hours]: ours 2 CPU cores, Iyer et al. 1 GPU"
-    by_hours.set(xscale="log", xlim=(0.02, None), xlabel=hours)
+    by_hours.set(xscale="log", xlim=(0.01, None), xlabel=hours)
     for axes in (by_steps, by_hours):
         axes.xaxis.set_major_formatter("{x:g}")
     figure.legend(*by_steps.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -12,7 +12,7 @@ from reporting.comparison import Verdict, interval_says
 from sweeps.answer import compare_arms
 from sweeps.definition import read_sweep
 from sweeps.pictures import curves, differences
-from sweeps.results import results_of
+from sweeps.results import MEASURES, results_of
 from sweeps.runs import runs_of
 
 FOLDER = RESULTS / "sweeps"
@@ -38,9 +38,12 @@ def draw_sweeps(images: Path, folder: Path = FOLDER) -> None:
     for file in folder.glob("*/sweep.yaml"):
         sweep, name = read_sweep(file), file.parent.name
         results = results_of(runs_of(sweep, file.parent))
-        compared = compare_arms(results, list(sweep.arms), "area", len(sweep.arms) - 1)
+        measure, in_words = next(iter(MEASURES.items()))
+        first = next(iter(sweep.arms))
+        compared = compare_arms(results, list(sweep.arms), measure, len(sweep.arms) - 1)
         curves(sweep.command, results).figure.savefig(images / f"{name}-curves.png", dpi=150)
-        differences(compared).figure.savefig(images / f"{name}-differences.png", dpi=150)
+        picture = differences(compared, in_words, first)
+        picture.figure.savefig(images / f"{name}-differences.png", dpi=150)
 
 
 def _arms(rows: list[dict[str, str]]) -> str:
@@ -102,4 +105,6 @@ def _verdict(row: dict[str, str]) -> str:
         seeds = f"{more} more seed{'' if more == '1' else 's'}"
         return f"undecided; at least about {seeds}" if more else "undecided"
     corrected = float(row["corrected_low"]), float(row["corrected_high"])
+    if int(row["seeds"]) < int(row["planned_seeds"]):
+        return f"not decided yet; so far {_VERDICTS[verdict]}"
     return _VERDICTS[verdict] + ("" if interval_says(corrected, verdict) else ", by Holm alone")
