@@ -10,6 +10,7 @@ from configs.schema import Config
 from configs.settings import Settings
 
 MULTI_TASK = Settings(
+    script="train_mt10.py",
     schema=Config,
     presets=Path(__file__).parent,
     rules=inconsistencies,

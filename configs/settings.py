@@ -23,6 +23,7 @@ class Settings(Generic[ConfigT]):
     """One kind of run: what can be set, the presets, and the rules.
 
     Attributes:
+        script: that makes such runs.
         schema: dataclass of dataclasses, each with a default for everything.
         presets: folder of `NAME.yaml`.
         rules: what is wrong with a config whose single values are all right, `key: problem, fix`.
@@ -30,6 +31,7 @@ class Settings(Generic[ConfigT]):
         added: dotted names of settings that older runs have not recorded, and what those runs did.
     """
 
+    script: str
     schema: type[ConfigT]
     presets: Path
     rules: Callable[[ConfigT], Iterator[str]]
@@ -83,9 +85,8 @@ class Settings(Generic[ConfigT]):
         data = _completed(data, self.added)
         for problem in _other_keys(data, _as_dict(self.schema())):
             raise UsageError(
-                f"{source}: {problem}; it was made by another version of this project, which can "
-                "still read it, or by its other training command (a setting of your own: see "
-                "configs/added.py)"
+                f"{source}: {problem}; it was not made by {self.script}, or it was by another version of this "
+                "project, which can still read it (a setting of your own: see configs/added.py)"
             )
         return self.parse(data, source)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from machine.cores import processor_name
 from machine.versions import package_versions
+
+_log = logging.getLogger(__name__)
 
 
 def fingerprint(device: torch.device, precision: torch.dtype) -> dict[str, str]:
@@ -22,3 +26,12 @@ def fingerprint(device: torch.device, precision: torch.dtype) -> dict[str, str]:
         "precision": str(precision),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def log_differences(then: dict[str, str], now: dict[str, str]) -> None:
+    """Say in one line in what a resumed run is no longer where it was, if so."""
+    other = [
+        f"{name} {now[name]} instead of {then[name]}" for name in now if now[name] != then[name]
+    ]
+    if other:
+        _log.info("not bit for bit the same run any more: %s", ", ".join(other))

@@ -72,7 +72,8 @@ def describe(config: PermutedConfig) -> str:
     )
     return (
         f"network: {needs.nonzero:,} non-zero feed-forward parameters{segments}\n"
-        f"data: {config.data.num_tasks} tasks of {images:,} images, {config.learning.epochs} epochs each\n"
+        f"data: {config.data.num_tasks} tasks of {images:,} images, those of the test included; epochs of training on "
+        f"each: {config.learning.epochs}\n"
         f"memory: about {needs.memory_bytes / 1e9:.1f} GB ({free / 1e9:.1f} GB free); disk for "
         f"checkpoints: about {2 * needs.checkpoint_bytes / 1e9:.2f} GB"
     )

@@ -11,7 +11,6 @@ from tabulate import tabulate
 
 from continual.matrix_files import write_matrix
 from continual.metrics import measures
-from machine.cores import processor_name
 from machine.versions import package_versions
 from permuted_mnist.run_state import RunState
 from permuted_mnist.tasks import SCENARIO
@@ -35,9 +34,9 @@ def make_report(run: RunState) -> dict[str, Any]:
         "test_images_per_task": len(run.tasks.images.test),
         "gradient_steps": run.progress.gradient_steps,
         "hours": run.progress.elapsed_hours,
-        "processor": processor_name(),
-        "precision": str(run.precision).removeprefix("torch."),
-        "versions": package_versions(),
+        "processor": run.machine["processor"],
+        "precision": run.machine["precision"].removeprefix("torch."),
+        "versions": {name: run.machine[name] for name in package_versions()},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
@@ -17,6 +17,7 @@ from configs.permuted_mnist import PERMUTED, PermutedConfig
 from continual.clustering import ClusteredContexts
 from continual.contexts import Contexts, OneHotContexts, PrototypeContexts
 from machine.device import resolve_device, resolve_precision
+from machine.fingerprint import fingerprint, log_differences
 from permuted_mnist.learner import Learner
 from permuted_mnist.network import PermutedNetwork
 from permuted_mnist.tasks import PermutedTasks, load_images
@@ -59,6 +60,7 @@ class Progress:
 
 
 _PROGRESS = TypeAdapter(Progress)
+_MACHINE = TypeAdapter(dict[str, str])
 
 
 class RunState:
@@ -77,6 +79,8 @@ class RunState:
         self.device = resolve_device(config.machine.device)
         precision = resolve_precision(config.machine.precision, self.device)
         self.precision = precision
+        self.machine = fingerprint(self.device, precision)
+        """Where the run was trained last: packages, processor, precision, threads."""
         data = config.data
         generator = torch_generator(streams["permutations"])
         images = load_images(data)
@@ -126,6 +130,7 @@ class RunState:
             "config": asdict(self.config),
             "progress": asdict(self.progress),
             "metrics": self.metrics.state_dict(),
+            "machine": self.machine,
         }
         return save_checkpoint(folder, NEWEST, self.progress.gradient_steps, parts, state)
 
@@ -169,8 +174,19 @@ class RunState:
             self.metrics.load_state_dict(state["metrics"])
             if self.progress.tasks_done > self.config.data.num_tasks:
                 raise ValueError("more tasks than there are")
+            self._restore_machine(state)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise UsageError(f"{checkpoint}: can't be resumed ({error!r:.200})") from error
+
+    def _restore_machine(self, state: dict[str, Any]) -> None:
+        """A finished run stays where it was trained; another goes on here, and says so."""
+        if "machine" not in state:  # a checkpoint of before
+            return
+        then = _MACHINE.validate_python(state["machine"])
+        if self.progress.tasks_done == self.config.data.num_tasks:
+            self.machine = then
+        else:
+            log_differences(then, self.machine)
 
 
 def make_contexts(config: PermutedConfig, pixels: int, stream: SeedSequence) -> Contexts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -123,6 +124,25 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert train("--resume", stopped)[0] == 0  # a finished run changes nothing
     assert differences(whole, stopped) == []
     assert events(whole) == events(stopped)
+
+
+def test_where_a_run_was_trained_is_said_and_stays(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = json.loads((finished / "report.json").read_text())["precision"]
+    other = ("--machine.precision", "bfloat16" if trained == "float32" else "float32")
+    done, stopped = tmp_path / "done", tmp_path / "stopped"
+    shutil.copytree(finished, done)
+    assert train("--resume", done, *other)[0] == 0  # nothing is trained there
+    assert json.loads((done / "report.json").read_text())["precision"] == trained
+    with stop_after(22):
+        train(*TINY, "--out", stopped)
+    with caplog.at_level("INFO"):
+        assert train("--resume", stopped, *other)[0] == 0
+    assert (
+        f"not bit for bit the same run any more: precision torch.{other[1]} instead" in caplog.text
+    )
+    assert json.loads((stopped / "report.json").read_text())["precision"] == other[1]
 
 
 @pytest.mark.parametrize("task", [0, 1])

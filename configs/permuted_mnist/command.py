@@ -35,6 +35,7 @@ def inconsistencies(config: PermutedConfig) -> Iterator[str]:
 
 
 PERMUTED = Settings(
+    script="train_permuted_mnist.py",
     schema=PermutedConfig,
     presets=Path(__file__).parent,
     rules=inconsistencies,

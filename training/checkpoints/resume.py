@@ -7,7 +7,6 @@ actions, every generator, the running episodes, counters, and metrics gathered s
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from configs.errors import UsageError
 from configs.loading import fixed_changes, parse_recorded_config
 from envs import NonFiniteError
 from envs.arrays import require_range
-from machine.fingerprint import fingerprint
+from machine.fingerprint import fingerprint, log_differences
 from training.checkpoints.folder import (
     BEST,
     NEWEST,
@@ -34,8 +33,6 @@ from training.metrics.keys import metric_keys
 from training.metrics.rows import by_task
 from training.progress import parse_progress, updates_due
 from training.run_state import RunState
-
-logger = logging.getLogger(__name__)
 
 _HEADROOM_BYTES = 2**20
 _GENERATOR_BYTES = (len(Generator().get_state()), 16)  # on the CPU, on a GPU
@@ -111,17 +108,9 @@ def restore(run: RunState, checkpoint: Path) -> None:
         simulators = {**_group(loop, "envs"), "generators": state["goal_generators"]}
         run.collector.obs = run.collector.envs.load_state_dict(simulators)
         _require_agreement(run)
-        _log_differences(state["machine"], fingerprint(run.plan.device, run.plan.precision))
+        log_differences(state["machine"], fingerprint(run.plan.device, run.plan.precision))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UsageError(f"{checkpoint}: can't be resumed ({error!r:.200})") from error
-
-
-def _log_differences(then: dict[str, str], now: dict[str, str]) -> None:
-    other = [
-        f"{name} {now[name]} instead of {then[name]}" for name in now if now[name] != then[name]
-    ]
-    if other:
-        logger.info("not bit for bit the same run any more: %s", ", ".join(other))
 
 
 def _require_agreement(run: RunState) -> None:
