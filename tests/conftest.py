@@ -190,23 +190,6 @@ def wait_until(reached: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def stopped_in_time(attempt: Callable[[Path], int], folder: Path) -> tuple[Path, int]:
-    """Run folder and exit code of the first run that did not end well before its signal came.
-
-    A tiny run takes a second after its first row, and a busy machine may not run the test in that second.
-
-    Args:
-        attempt: begins a run in the folder given, stops it, and returns its exit code.
-        folder: for the runs.
-    """
-    for number in range(5):
-        out = folder / f"run{number}"
-        code = attempt(out)
-        if code:
-            break
-    return out, code
-
-
 def rows_written(run: Path) -> int:
     """Rows of metrics.csv so far."""
     path = run / "metrics.csv"

@@ -25,7 +25,6 @@ from conftest import (
     resume,
     rows_without_time,
     rows_written,
-    stopped_in_time,
     train,
     training_process,
     wait_until,
@@ -141,73 +140,65 @@ def test_resume_is_exact_with_the_compiled_update(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
     """The script as a user starts it, with the signal that the terminal sends."""
-    said = []
-
-    def stop(out: Path) -> int:
-        command = [sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        try:
-            wait_until(lambda: rows_written(out) >= 1)
-            process.send_signal(signal.SIGINT)
-            said.append(process.communicate(timeout=60)[0])
-        finally:
-            process.kill()
-        return process.returncode
-
-    out, code = stopped_in_time(stop, tmp_path)
-    assert code == 128 + signal.SIGINT
-    assert f"resume with: {this_python()} train_mt10.py --resume {out}" in said[-1]
+    out = tmp_path / "run"
+    command = [sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: rows_written(out) >= 1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"resume with: {this_python()} train_mt10.py --resume {out}" in output
     resume(out)
     assert differences(tiny_run, out) == []
+
+
+def _in_its_terminal() -> None:
+    signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # the tests may run under nohup, which is inherited
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_closed_terminal_saves_and_resumes(nohup: bool, tiny_run: Path, tmp_path: Path) -> None:
     """A real one: the kernel tells the whole foreground process group, the simulators' processes, too."""
-
-    def close_terminal(out: Path) -> int:
-        ours, terminal = pty.openpty()
-        command = [*["nohup"] * nohup, sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=terminal,
-            stdout=tmp_path.joinpath("said").open("w") if nohup else terminal,
-            stderr=terminal,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(terminal)
-        try:
-            wait_until(lambda: rows_written(out) >= 1)
-            os.close(ours)
-            return process.wait(timeout=60)
-        finally:
-            process.kill()
-
+    out = tmp_path / "run"
+    ours, terminal = pty.openpty()
+    command = [*["nohup"] * nohup, sys.executable, "train_mt10.py", *TINY, "--out", str(out)]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=tmp_path.joinpath("said").open("w") if nohup else terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=_in_its_terminal,
+    )
+    os.close(terminal)
+    try:
+        wait_until(lambda: rows_written(out) >= 1)
+        os.close(ours)
+        code = process.wait(timeout=60)
+    finally:
+        process.kill()
     if nohup:
-        out = tmp_path / "run"
-        assert close_terminal(out) == 0
+        assert code == 0
     else:
-        out, code = stopped_in_time(close_terminal, tmp_path)
         assert code == 128 + signal.SIGHUP
         resume(out)
     assert differences(tiny_run, out) == []
 
 
 def test_sigterm_saves_and_resumes(tiny_run: Path, tmp_path: Path) -> None:
-    said = tmp_path / "said"
-
-    def terminate(out: Path) -> int:
-        with training_process(said, *TINY, "--out", out) as process:
-            wait_until(lambda: rows_written(out) >= 1)
-            os.kill(process.pid, signal.SIGTERM)
-            process.join(60)
-            assert process.exitcode is not None
-            return process.exitcode
-
-    out, code = stopped_in_time(terminate, tmp_path)
-    assert code == 128 + signal.SIGTERM
+    out, said = tmp_path / "run", tmp_path / "said"
+    with training_process(said, *TINY, "--out", out) as process:
+        wait_until(lambda: rows_written(out) >= 1)
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 128 + signal.SIGTERM
     assert f"resume with: {this_python()} train_mt10.py --resume {out}" in said.read_text()
     assert not (out / "report.md").exists()
     resume(out)
