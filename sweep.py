@@ -159,14 +159,17 @@ def places(command: SweepCommand) -> tuple[Path, Path]:
         raise UsageError(f"{target}: no such sweep file or folder")
     if out is None:
         raise UsageError(f"--out: give a folder for the sweep, such as runs/{target.stem}")
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_sweep(out))):
+    if out.exists() and not (out.is_dir() and _may_be_a_sweep(out)):
         raise UsageError(f"--out {out}: holds something else than a sweep; give another folder")
     return target, out.resolve()
 
 
-def _is_sweep(folder: Path) -> bool:
-    """Whether a sweep has begun in it, or was given runs of another one."""
-    return (folder / COPY).is_file() or (folder / "runs").is_dir()
+def _may_be_a_sweep(folder: Path) -> bool:
+    """Whether a sweep has begun in it, was killed before that, or was given runs of another one, or it is empty."""
+    from training.run_lock import LOCK
+
+    holds = {path.name for path in folder.iterdir()}
+    return holds <= {LOCK} or (folder / COPY).is_file() or (folder / "runs").is_dir()
 
 
 def keep(file: Path, out: Path) -> None:

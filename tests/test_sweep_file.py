@@ -159,6 +159,14 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
         require_same_settings(stranger, runs_of(stranger, tmp_path))
 
 
+def test_a_sweep_that_was_killed_before_it_began_begins(tmp_path: Path) -> None:
+    file, out = written(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / ".lock").write_text("7 on here\n")  # all that it had written
+    done = in_process(sweep.main, file, "--out", out, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

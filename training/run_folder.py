@@ -17,9 +17,9 @@ from training.checkpoints.folder import (
     newest_checkpoint,
 )
 from training.progress import parse_progress
-from training.run_lock import lock_run
+from training.run_lock import LOCK, lock_run
 
-_AT_FIRST = ("checkpoints", ".lock", ".config.yaml")
+_AT_FIRST = ("checkpoints", LOCK, ".config.yaml")
 """What a kill can leave of a run that has not got its config.yaml yet."""
 
 

@@ -14,6 +14,8 @@ from typing import IO
 
 from configs.errors import UsageError
 
+LOCK = ".lock"
+"""The file's name."""
 _TRIES, _PAUSE_S = 20, 0.01
 
 
@@ -27,7 +29,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: another process holds it; the message has its process id.
     """
-    path = folder / ".lock"
+    path = folder / LOCK
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"{path}: a link or pipe; a run has files and folders only")
     with path.open("a+", encoding="utf-8") as file:
@@ -61,7 +63,7 @@ def is_locked(folder: Path) -> bool:
     Raises:
         UsageError: the lock file can't be read, or the file system has no locks.
     """
-    path = folder / ".lock"
+    path = folder / LOCK
     if not path.is_file():
         return False
     try:
@@ -88,7 +90,7 @@ def stop_holder(folder: Path) -> bool:
     """
     if not is_locked(folder):
         return False
-    process, _, host = (folder / ".lock").read_text(encoding="utf-8").partition(" on ")
+    process, _, host = (folder / LOCK).read_text(encoding="utf-8").partition(" on ")
     if not process.isdecimal() or host != platform.node():
         return False
     try:
