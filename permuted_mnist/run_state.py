@@ -184,7 +184,7 @@ class RunState:
             return
         then = _MACHINE.validate_python(state["machine"])
         if self.progress.tasks_done == self.config.data.num_tasks:
-            self.machine = then
+            self.machine = {**self.machine, **then}  # a stranger may have left some out
         else:
             log_differences(then, self.machine)
 

@@ -172,7 +172,9 @@ def _comparison_row(
     arm: str, first: str, measure: str, found: Comparison, planned: int
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        **{"arm": arm, "against": first, "measure": measure},
+        "arm": arm,
+        "against": first,
+        "measure": measure,
         "planned_seeds": planned,
     }
     for key, value in asdict(found).items():

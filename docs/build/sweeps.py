@@ -104,7 +104,7 @@ def _verdict(row: dict[str, str]) -> str:
     if verdict == "undecided":
         seeds = f"{more} more seed{'' if more == '1' else 's'}"
         return f"undecided; at least about {seeds}" if more else "undecided"
-    corrected = float(row["corrected_low"]), float(row["corrected_high"])
     if int(row["seeds"]) < int(row["planned_seeds"]):
         return f"not decided yet; so far {_VERDICTS[verdict]}"
+    corrected = float(row["corrected_low"]), float(row["corrected_high"])
     return _VERDICTS[verdict] + ("" if interval_says(corrected, verdict) else ", by Holm alone")
