@@ -79,7 +79,7 @@ def _arms(summaries: Sequence[ArmSummary]) -> Section:
 
 _MEASURED = (
     "'At the end' is what the report says; 'mean over the run' is the mean of the curve of the evaluations while "
-    "training, which are shorter. In brackets: 95 % intervals over seeds, cut at 0 and 100 %."
+    "training. In brackets: 95 % intervals over seeds, cut at 0 and 100 %."
 )
 
 
