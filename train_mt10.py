@@ -131,7 +131,7 @@ def play_and_learn(state: RunState) -> None:
 def report(state: RunState, recorder: Recorder, folder: Path) -> None:
     """Evaluate every goal and write the report that evaluate.py would write."""
     from reporting.one_by_one import measure_phases
-    from reporting.report import format_table, make_report, report_facts, write_report
+    from reporting.report import format_report, make_report, report_facts, write_report
 
     config = state.plan.config
     results = recorder.evaluate(config.evaluation.report_goals)
@@ -139,7 +139,7 @@ def report(state: RunState, recorder: Recorder, folder: Path) -> None:
     phases = measure_phases(folder, config, state.progress.env_steps)
     made = make_report(results, facts, phases)
     write_report(made, folder)
-    print(f"{format_table(made)}\nreport: {folder}/report.md, report.json, report.csv")
+    print(f"{format_report(made)}\nreport: {folder}/report.md, report.json, report.csv")
     if "matrix" in made:
         recorder.write_matrix(made["matrix"])
 

@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_session(run, checkpoint, state.device, state.precision)
         if checkpoint is not None:
             state.restore(checkpoint)
-            print(f"resumed at gradient step {state.progress.gradient_steps:,}")
+            total = state.steps_per_task * state.tasks.num_tasks
+            print(f"resumed at gradient step {state.progress.gradient_steps:,} of {total:,}")
         return train(state, run, resumed=checkpoint is not None)
 
 

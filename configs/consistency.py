@@ -102,7 +102,7 @@ def _one_by_one_inconsistencies(config: Config) -> Iterator[str]:
     if config.total_env_steps > most:
         yield (
             f"total_env_steps: {config.total_env_steps} is more than {len(env.task_names)} tasks x "
-            f"env.steps_per_task = {most}; use at most that, or more --env.steps-per-task"
+            f"env.steps_per_task = {most}; use at most that, or in a new run more --env.steps-per-task"
         )
     if env.steps_per_task % env.copies_per_task:
         yield (

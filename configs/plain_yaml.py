@@ -35,6 +35,8 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> Any:
     """The plain data in a YAML file; `UsageError` if it can't be read or parsed."""
     try:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file")
         if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
             raise UsageError(f"{path}: not a file of at most {_MAX_CONFIG_BYTES} bytes")
         text = path.read_text(encoding="utf-8")

@@ -57,7 +57,9 @@ class Settings(Generic[ConfigT]):
             path = Path(name_or_path)
             if not path.is_file():
                 hint = did_you_mean(name_or_path, self.preset_names())
-                raise UsageError(f"--config {name_or_path}: neither a preset nor a file{hint}")
+                raise UsageError(
+                    f"--config {name_or_path}: neither a preset of {self.script} nor a file{hint}"
+                )
         return self.parse(read_yaml(path), source=str(path))
 
     def parse(self, data: Any, source: str) -> ConfigT:

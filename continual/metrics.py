@@ -6,8 +6,19 @@ there are T tasks. Results after the tasks are rows; `R[i, j]` with j > i is of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_IN_WORDS = {
+    "acc": "{result}, mean over all tasks at the end",
+    "bwt": "backward transfer",
+    "forgetting": "forgetting",
+    "min_acc": "lowest {result} since each task was learned",
+    "fwt": "forward transfer",
+}
 
 
 def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str, float]:
@@ -45,6 +56,20 @@ def measures(matrix: ArrayLike, untrained: ArrayLike | None = None) -> dict[str,
         before = results.diagonal(offset=1)  # [T - 1], of task j after task j - 1
         found["fwt"] = (before - _row(untrained, num_tasks)[1:]).mean()
     return {name: float(value) for name, value in found.items()}
+
+
+def measure_rows(found: Mapping[str, Any], result: str) -> list[tuple[str, str]]:
+    """The measures that a report holds, in words and in per cent, for its tables.
+
+    Args:
+        found: the report.
+        result: what R holds, in one word.
+    """
+    return [
+        (text.format(result=result), f"{found[name]:.1%}")
+        for name, text in _IN_WORDS.items()
+        if name in found
+    ]
 
 
 def continual_world(

@@ -20,6 +20,7 @@ from pages.compare import (
 )
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
+from pages.one_by_one import kept
 from reporting.statistics import mean_rate_interval
 
 
@@ -38,6 +39,9 @@ def sections_of(
         sections.append(Section("Training", pictures=pictures))
     for run in runs:
         of_run = f": {run.name}" if len(runs) > 1 else ""
+        matrix = kept(run)
+        if matrix is not None:
+            sections.append(Section(f"One task after the other{of_run}", pictures=[matrix]))
         if run.analysis is not None:
             pictures = pictures_of(run.analysis)
             sections.append(Section(f"Inside the actor{of_run}", _INSIDE, pictures=pictures))
@@ -86,7 +90,7 @@ def _overview(runs: Sequence[EvaluatedRun]) -> Section:
 def _how_evaluated(run: EvaluatedRun) -> str:
     report = run.report
     return (
-        f"{len(report['tasks'])} tasks, {report['goals']} goals per task (goal list of seed {report['seed']}), "
+        f"{len(report['tasks'])} tasks, {report['goals']} goal{'s' * (report['goals'] > 1)} per task (goal list of seed {report['seed']}), "
         f"{report['horizon']} steps per episode, {report['actions']} actions"
     )
 

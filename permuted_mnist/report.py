@@ -10,7 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from continual.matrix_files import write_matrix
-from continual.metrics import measures
+from continual.metrics import measure_rows, measures
 from machine.versions import package_versions
 from permuted_mnist.run_state import RunState
 from permuted_mnist.tasks import SCENARIO
@@ -51,21 +51,14 @@ def write_report(report: dict[str, Any], run: RunState, folder: Path) -> None:
 
 def format_report(report: dict[str, Any]) -> str:
     """A Markdown table for the console and report.md."""
-    names = {
-        "acc": "accuracy, mean over all tasks at the end",
-        "bwt": "backward transfer",
-        "forgetting": "forgetting",
-        "min_acc": "lowest accuracy since each task was learned",
-        "fwt": "forward transfer",
-    }
-    rows = [[text, f"{report[key]:.1%}"] for key, text in names.items() if key in report]
-    rows += [
-        ["tasks", str(len(report["matrix"]))],
-        ["data", report["data"]],
-        ["told", report["told"]],
-        ["contexts known", str(report["contexts"])],
+    rows = [
+        *measure_rows(report, "accuracy"),
+        ("tasks", str(len(report["matrix"]))),
+        ("data", report["data"]),
+        ("told", report["told"]),
+        ("contexts known", str(report["contexts"])),
     ]
-    return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True)
+    return tabulate(rows, headers=("", ""), tablefmt="github", disable_numparse=True)
 
 
 def _told(run: RunState) -> str:

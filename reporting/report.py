@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from configs.errors import UsageError
 from configs.schema import Config, EvaluationConfig
+from continual.metrics import measure_rows
 from envs.rollout import EpisodeResults
 from machine.versions import package_versions
 from reporting.statistics import mean_success_interval, wilson_interval
@@ -151,6 +152,11 @@ def format_table(report: Report) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
+def format_report(report: Report) -> str:
+    """The table of tasks and, for tasks learned one after the other, that of what is kept."""
+    return f"{format_table(report)}{_format_kept(report)}"
+
+
 def write_report(report: Report, folder: Path) -> None:
     """Write report.json, report.csv (a row per task) and report.md into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,6 +208,17 @@ def read_report(path: Path) -> Report:
         raise UsageError(f"{path}: not a report of this version ({error})") from error
 
 
+def _format_kept(report: Report) -> str:
+    if "matrix" not in report:
+        return ""
+    rows = measure_rows(report, "success")
+    table = tabulate(rows, headers=("", ""), tablefmt="github", disable_numparse=True)
+    return (
+        "\n\nOne task after the other, measured on the first goals at the end of each task's phase:"
+        f"\n\n{table}"
+    )
+
+
 def _markdown(report: Report) -> str:
     return (
         "# Success-rate report\n\n"
@@ -211,5 +228,6 @@ def _markdown(report: Report) -> str:
         f"{report['mujoco_version']}.\n\n"
         f"{format_table(report)}\n\n"
         "Success: Meta-World's flag was set at any step of the episode. Intervals: Wilson per task, "
-        "from these for the mean; one training run.\n"
+        "from these for the mean; one training run."
+        f"{_format_kept(report)}\n"
     )

@@ -78,10 +78,12 @@ def forward_transfer(run: Path, references: Sequence[Path]) -> dict[str, float]:
 
 
 def _read(folder: Path) -> tuple[Report, Config]:
-    report, settings = read_report(folder / "report.json"), folder / "config.yaml"
+    settings = folder / "config.yaml"
+    config = parse_recorded_config(read_yaml(settings), str(settings))
+    report = read_report(folder / "report.json")
     if "matrix" not in report:
         raise UsageError(f"{folder}: its tasks were not learned one after the other")
-    return report, parse_recorded_config(read_yaml(settings), str(settings))
+    return report, config
 
 
 def _require_same(config: Config, other: Config, run: Path, folder: Path) -> None:

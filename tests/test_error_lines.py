@@ -24,7 +24,7 @@ from training.checkpoints.folder import find_checkpoint
     [
         (["--agent.actr-lr", "1"], "did you mean --agent.actor-lr"),
         (["--agent.actor-lr", "fast"], "--agent.actor-lr"),
-        (["--config", "nope"], "--config nope: neither a preset nor a file"),
+        (["--config", "nope"], "--config nope: neither a preset of train_mt10.py nor a file"),
         (["--machine.device", "cuda:7"], "--machine.device cuda:7: this machine has"),
         (["--machine.device", "tpu"], "--machine.device tpu: give auto, cpu, cuda or cuda:N"),
         (["--env.tasks", "reach-v2"], "unknown task 'reach-v2' (did you mean 'reach-v3'?)"),

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train_mt10": {"configs", "machine", "envs", "agent", "training", "reporting"},
     "demonstrations": {"configs", "envs"},
     "videos": {"configs", "machine", "envs"},
-    "pages": {"configs", "analysis", "reporting"},
+    "pages": {"configs", "continual", "analysis", "reporting"},
     "evaluate": {
         *("configs", "machine", "envs", "agent", "analysis", "training", "reporting"),
         *("demonstrations", "videos", "pages"),

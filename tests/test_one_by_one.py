@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import refused, resume, rows_without_time, train
+from conftest import TINY, refused, resume, rows_without_time, succeed, train
 
+import evaluate
 import train_mt10
 from configs import Config, UsageError, load_config, parse_config
+from configs.loading import parse_recorded_config
+from configs.plain_yaml import read_yaml
+from pages.contents import EvaluatedRun
+from pages.one_by_one import kept
 from reporting.one_by_one import area_of, success_matrix
 from reporting.report import read_report
 from reporting.transfer import forward_transfer, main
 from tests.stress.small_run import differences
+from training import export
 from training.checkpoints.folder import find_checkpoint, load_part
 from training.phases import ends_a_task, phase_at
 from training.progress import Progress, chunk_steps, updates_due
@@ -170,6 +178,61 @@ def test_the_report_has_the_matrix_and_its_measures(held_run: Path) -> None:
     lines = (held_run / "matrix.csv").read_text().splitlines()
     assert lines[0] == "after,reach-v3,drawer-close-v3"
     assert (held_run / "matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_card_and_page_show_what_was_kept(held_run: Path, tmp_path: Path) -> None:
+    report, exported = read_report(held_run / "report.json"), tmp_path / "exported"
+    succeed(export.main, held_run, "--out", exported)
+    table = (held_run / "report.md").read_text().partition("One task after the other")[2]
+    assert re.search(rf"\| forgetting +\| +{100 * report['forgetting']:.1f}% +\|", table)
+    card = (exported / "README.md").read_text()
+    assert table.strip() in card
+    assert "(Meta-World/own tasks), learned one after the other, with" in card
+    assert "- continual-learning" in card
+
+    succeed(evaluate.main, exported, "--goals", 1, "--workers", 1, "--page")
+    page = (exported / "evaluation" / "report.html").read_text()
+    section = page.partition("<h2>One task after the other</h2>")[2].partition("</section>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", section)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+    tasks = ["reach-v3", "drawer-close-v3"]
+    assert cells[0] == ["after", *tasks]
+    for task, cell, rates in zip(tasks, cells[1:], report["matrix"], strict=True):
+        assert cell == [task, *(f"{rate:.1%}" for rate in rates)]
+
+
+def test_a_page_of_a_stopped_run_has_the_phases_that_were_measured(
+    held_run: Path, tmp_path: Path
+) -> None:
+    """It may have been stopped at the end of a phase, before the evaluation of all tasks."""
+    stopped = tmp_path / "stopped"
+    shutil.copytree(held_run, stopped)
+    lines = (stopped / "metrics.csv").read_text().splitlines(keepends=True)
+    ends = [line.startswith("560,") for line in lines].index(True)
+    (stopped / "metrics.csv").write_text("".join(lines[:ends]))
+    config = parse_recorded_config(read_yaml(stopped / "config.yaml"), "it")
+    report = read_report(stopped / "report.json")
+    picture = kept(EvaluatedRun("it", report, config, {}, metrics=stopped / "metrics.csv"))
+    assert picture is not None
+    assert picture.table.headers == ("after", "reach-v3")
+    (stopped / "metrics.csv").write_text("".join(lines[:2]))
+    assert kept(EvaluatedRun("it", report, config, {}, metrics=stopped / "metrics.csv")) is None
+
+
+def test_the_forecast_says_how_long_each_phase_is() -> None:
+    whole = _phases_forecast("--total-env-steps", 2 * STEPS)
+    assert whole.startswith("2 phases of 280 environment steps and 55 gradient steps; against")
+    begun = _phases_forecast("--total-env-steps", STEPS + 60)
+    assert begun.startswith(
+        "1 phase of 280 environment steps and 55 gradient steps, and a last one of 60 steps;"
+    )
+    short = _phases_forecast("--total-env-steps", 100)
+    assert short.startswith("1 phase of 100 environment steps and 10 gradient steps;")
+
+
+def _phases_forecast(*flags: object) -> str:
+    said = succeed(train_mt10.main, *TINY, *ONE_BY_ONE, *flags, "--dry-run").stdout
+    return said.partition("one task after the other: ")[2]
 
 
 def test_what_the_first_task_needed_is_held_and_segments_are_not(held_run: Path) -> None:

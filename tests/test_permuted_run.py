@@ -263,7 +263,10 @@ def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ("--network.kind xdg", "xdg has to know the task; add --context.kind one_hot"),
-        ("--config permuted_mnist", "neither a preset nor a file (did you mean 'permuted_mnist_"),
+        (
+            "--config permuted_mnist",
+            "neither a preset of train_permuted_mnist.py nor a file (did you mean 'permuted_mnist_",
+        ),
         ("--learning.lrr 1", "did you mean --learning.lr"),
         ("--env.workers 2", "Unrecognized options: --env.workers"),
         ("--learning.epochs 0", "learning.epochs: input should be greater than or equal to 1"),

@@ -78,7 +78,10 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
             "arms: {A b: }\nseeds: [1]",
             "(names of arms: small letters, digits, _ and -, at most 40)",
         ),
-        ("arms: {a: }\nseeds: [1]\nconfig: mt11", "config mt11: neither a preset nor a file"),
+        (
+            "arms: {a: }\nseeds: [1]\nconfig: mt11",
+            "config mt11: neither a preset of train_mt10.py nor a file",
+        ),
         ("arms: {a: {agent: {actr_lr: 1}}}\nseeds: [1]", "arms.a: unknown key 'agent.actr_lr'"),
         ("arms: {a: {agent: {actor_lr: -1}}}\nseeds: [1]", "arms.a: agent.actor_lr"),
         ("arms: {a: {seed: 3}}\nseeds: [1]", "arms.a: seed: the runs' seeds are those under"),

@@ -45,12 +45,12 @@ def main() -> int:
     """The command: returns the exit code."""
     command = parse_command(ExportCommand, sys.argv[1:])
     checkpoint = find_checkpoint(command.run)
+    trained = load_policy(command.run, torch.device("cpu"))
     for name in _HISTORY:
         if not (command.run / name).is_file():
             raise UsageError(f"{command.run}: no {name} in it; export a finished run")
     if command.out.exists():
         raise UsageError(f"--out {command.out}: exists already; give a new folder")
-    trained = load_policy(command.run, torch.device("cpu"))
     networks = network_tensors(trained.agent)
     report = read_report(command.run / "report.json")
     curves = read_curves(command.run / "metrics.csv")

@@ -98,11 +98,13 @@ def _describe_phases(plan: Plan) -> str:
         "rehearsal of earlier tasks" if config.replay.rehearsal else "",
         f"Synaptic Intelligence of strength {held:g}" if held else "",
     ]
-    phases = -(-config.total_env_steps // length)
+    length = min(length, config.total_env_steps)
+    phases, rest = divmod(config.total_env_steps, length)
     plural = "" if phases == 1 else "s"
+    last = f", and a last one of {rest:,} steps" if rest else ""
     return (
         f"one task after the other: {phases} phase{plural} of {length:,} environment steps and "
-        f"{updates_due(length, config):,} gradient steps; against forgetting: "
+        f"{updates_due(length, config):,} gradient steps{last}; against forgetting: "
         f"{' and '.join(filter(None, means)) or 'nothing'}"
     )
 

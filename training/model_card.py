@@ -9,7 +9,7 @@ import yaml
 from configs import MT10, Config
 from configs.network import NOT_DENDRITES
 from configs.task_sets import MT25, MT50
-from reporting.report import Report, format_table
+from reporting.report import Report, format_report
 
 _SETS = {MT10: "MT10", MT25: "MT25", MT50: "MT50"}
 _PROJECT = "active-dendrites-metaworld"
@@ -25,26 +25,29 @@ def model_card(name: str, config: Config, report: Report, versions: dict[str, st
         versions: that it was trained with.
     """
     data = f"Meta-World/{_SETS.get(config.env.task_names, 'own tasks')}"
-    block = yaml.safe_dump(_metadata(name, data, report), sort_keys=False)
+    one_by_one = config.env.schedule == "one_by_one"
+    learning = "continual-learning" if one_by_one else "multi-task"
+    block = yaml.safe_dump(_metadata(name, data, report, learning), sort_keys=False)
     network, low_high = config.network, report["mean_success_rate_ci95"]
     gates = NOT_DENDRITES.get(network.gating, "active dendrites")
     kind = "an MLP" if network.kind == "mlp" else gates
     activation = network.activation.replace("_", "-")
     played = report["goals"]
     goals = f" --goals {played}" if played != config.env.num_goals else ""
+    in_turn = ", learned one after the other" if one_by_one else ""
     trained = ", ".join(f"{package} {version}" for package, version in versions.items())
     return f"""---
 {block}---
 
 # {name}
 
-One Soft Actor-Critic policy for {len(report["tasks"])} robot tasks ({data}), with {kind} and {activation}. It was
+One Soft Actor-Critic policy for {len(report["tasks"])} robot tasks ({data}){in_turn}, with {kind} and {activation}. It was
 trained for {report["env_steps_trained"]:,} environment steps with seed {config.seed}
 (Iyer et al. 2022, arXiv 2201.00042; Meta-World: Yu et al. 2019, arXiv 1910.10897).
 
 Mean success: **{report["mean_success_rate"]:.1%}** ({low_high[0]:.1%} to {low_high[1]:.1%}, 95 %, over goals; one training run).
 
-{format_table(report)}
+{format_report(report)}
 
 {report["goals"]} goals per task, goal list of seed {report["seed"]}, {report["horizon"]} steps per episode,
 {report["actions"]} actions. An episode succeeds if Meta-World's flag was set at any step.
@@ -69,7 +72,7 @@ simulation only. Other versions of MuJoCo or Meta-World may give other numbers; 
 """
 
 
-def _metadata(name: str, data: str, report: Report) -> dict[str, Any]:
+def _metadata(name: str, data: str, report: Report, learning: str) -> dict[str, Any]:
     metrics = [
         {
             "type": "success_rate",
@@ -89,7 +92,7 @@ def _metadata(name: str, data: str, report: Report) -> dict[str, Any]:
         "pipeline_tag": "reinforcement-learning",
         "tags": [
             *("reinforcement-learning", "deep-reinforcement-learning", "robotics"),
-            *("meta-world", "multi-task", "soft-actor-critic", "active-dendrites"),
+            *("meta-world", learning, "soft-actor-critic", "active-dendrites"),
         ],
         "model-index": [{"name": name, "results": [result]}],
     }
