@@ -12,10 +12,7 @@ from reporting.comparison import LEAST_SEEDS, Comparison
 from reporting.statistics import mean_rate_interval
 from sweeps.results import Result
 
-_X_LABEL = {
-    "train_mt10.py": "environment steps, all tasks [million]",
-    "train_permuted_mnist.py": "tasks learned",
-}
+_PROGRESS = {"train_mt10.py": "environment steps", "train_permuted_mnist.py": "tasks learned"}
 _SUCCESS = {"train_mt10.py": "success rate", "train_permuted_mnist.py": "accuracy"}
 _LINES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
@@ -48,7 +45,11 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             row.append(
                 f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
             )
-    axes.set(xlabel=_X_LABEL[command], ylabel=f"{_SUCCESS[command]} [%]", ylim=(-3, 103))
+    unit = "" if scale == 1 else ", all tasks [million]"
+    axes.locator_params(axis="x", integer=scale == 1)
+    axes.set(
+        xlabel=f"{_PROGRESS[command]}{unit}", ylabel=f"{_SUCCESS[command]} [%]", ylim=(-3, 103)
+    )
     axes.grid(alpha=0.3)
     columns = 1 if len(arms) < 4 else 2
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
@@ -57,7 +58,7 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
         f"Mean {_SUCCESS[command]} of {', '.join(arms)} while training.",
         f"Mean {_SUCCESS[command]} in the evaluations while training, at the steps of the first run; bands are "
         f"95 % intervals over seeds, cut at 0 and 100 %, from {LEAST_SEEDS} seeds on.",
-        Table(("step", *arms), [tuple(row) for row in rows]),
+        Table((_PROGRESS[command], *arms), [tuple(row) for row in rows]),
     )
 
 
