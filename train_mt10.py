@@ -1,6 +1,6 @@
 """Train one Soft Actor-Critic agent with active dendrites on a set of Meta-World tasks.
 
-    python train_mt10.py --config quick             # five to eight minutes on two cores
+    python train_mt10.py --config quick             # four to eight minutes on two cores
     python train_mt10.py --config mt10 --seed 1     # the full run
     python train_mt10.py --resume runs/RUN          # go on after Ctrl-C or a crash
     tensorboard --logdir runs                       # watch

@@ -25,7 +25,9 @@ from dendrites.checks import require_fraction, require_positive
 from dendrites.winners import gradient_of_active, keep_largest, winners_count
 
 _EMA_RATE = 0.01
-"""Of duty cycles and thresholds, for each batch."""
+"""Of duty cycles and thresholds, for each forward pass in training. A gradient step of the agent has two passes of
+actor and critics (next and present observations; actions of the batch and of the policy), and one of the targets,
+which follow their own averages."""
 _LAST_TEMPERATURE = 0.05
 """Of soft winners, in units of a row's standard deviation; the first is 1."""
 

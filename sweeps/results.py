@@ -106,7 +106,7 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
     _require_whole(run, np.array([float(row[COLUMNS[run.command][0]]) for row in written]))
     final = float(report["mean_success_rate" if robots else "acc"])
     spent = _hours(written)
-    steps, rates, hours = _curve(run, written, spent, report)
+    steps, rates, hours = _curve(run, written, spent)
     if not len(steps):  # too short for an evaluation: the report is the only one
         steps, rates, hours = np.array([run.total]), np.array([final]), spent[-1:]
     first = [np.flatnonzero(rates >= goal - _ROUNDING) for goal in (GOALS if robots else ())]
@@ -126,23 +126,16 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
 
 
 def _curve(
-    run: Run,
-    written: Sequence[dict[str, str]],
-    spent: NDArray[np.float64],
-    report: dict[str, Any],
+    run: Run, written: Sequence[dict[str, str]], spent: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Steps, success or accuracy, and hours of each evaluation `[k]`; `spent` are the hours of all rows."""
     counter, measure = COLUMNS[run.command]
     rows = [index for index, row in enumerate(written) if row.get(measure)]
     steps = np.array([float(written[index][counter]) for index in rows])
     rates = np.array([float(written[index][measure]) for index in rows])
-    hours = spent[rows]
-    if run.phase is not None and "matrix" in report:
-        # Within a phase its own task alone is evaluated; all of them are at its end.
-        rates = np.mean(report["matrix"], axis=1)  # [phases]
-        ends = run.phase * np.arange(1.0, 1 + len(rates))
-        steps, hours = ends, hours[np.searchsorted(steps, ends)]
-    return steps, rates, hours
+    # Within a phase its own task alone is evaluated; all of them are at its end.
+    of_all = np.full(len(rows), True) if run.phase is None else steps % run.phase == 0
+    return steps[of_all], rates[of_all], spent[rows][of_all]
 
 
 def _hours(written: Sequence[dict[str, str]]) -> NDArray[np.float64]:

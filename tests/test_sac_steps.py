@@ -39,11 +39,14 @@ def test_a_step_moves_its_own_network_only(frozen, moving):
 
 
 @pytest.mark.parametrize("critic_loss", ["mse", "hl_gauss"])
-def test_no_gradient_is_left_behind_in_any_network(critic_loss):
-    # critics' gradients are cleared before the actor's step: one left here is the actor loss's
-    agent = make_agent(critic_loss)
+def test_the_actors_step_has_no_gradient_of_the_critics_weights(critic_loss):
+    agent, has_gradient = make_agent(critic_loss), []
+    agent.critic.register_forward_pre_hook(
+        lambda critic, _: has_gradient.append({one.requires_grad for one in critic.parameters()})
+    )
     agent.update(make_batch(), make_noise())
-    assert all(parameter.grad is None for parameter in agent.parameters())
+    assert has_gradient == [{True}, {False}]  # first the critics' loss, then the actor's
+    assert all(one.requires_grad for one in agent.critic.parameters())
 
 
 @pytest.mark.parametrize("tau", [0.005, 0.3, 1.0])

@@ -285,8 +285,6 @@ def test_robots_one_after_the_other_are_measured_where_all_tasks_are(tmp_path: P
     )
     (run,) = runs_of(in_phases, tmp_path)
     finish(run, [1.0, 0.5, 0.8, 0.6], final=0.7)
-    report = {"mean_success_rate": 0.7, "acc": 0.6, "matrix": [[1.0, 0.0], [0.4, 0.8]]}
-    (run.folder / "report.json").write_text(json.dumps(report))
     (found,) = results_of([run])
     assert found.steps.tolist() == [1000, 2000]
     assert found.rates == pytest.approx([0.5, 0.6])
@@ -294,6 +292,20 @@ def test_robots_one_after_the_other_are_measured_where_all_tasks_are(tmp_path: P
     # from (0, 0) over (1000, 0.5) to (2000, 0.6)
     assert found.area == pytest.approx((0.25 + 0.55) / 2)
     assert found.reached == ((1000.0, 2.0), None, None)
+
+
+@pytest.mark.parametrize(("total", "rates"), [(1500, [0.5]), (500, [0.7])])
+def test_of_robots_one_after_the_other_that_ended_early_all_tasks_count(
+    tmp_path: Path, total: int, rates: list[float]
+) -> None:
+    """Also those whose phase has not begun; before the end of the first phase there is the report alone."""
+    env = {"schedule": "one_by_one", "steps_per_task": 1000, "least_task_share": 1}
+    settings = {"env": env, "total_env_steps": total}
+    short = Sweep(arms={"a": None}, seeds=[1], config="smoke", settings=settings)
+    (run,) = runs_of(short, tmp_path)
+    finish(run, [1.0, 0.5, 0.8][: total // 500], final=0.7)
+    (found,) = results_of([run])
+    assert found.rates.tolist() == rates
 
 
 def test_permuted_images_are_measured_by_accuracy_after_each_task(tmp_path: Path) -> None:

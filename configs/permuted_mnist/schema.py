@@ -104,7 +104,8 @@ class LearningConfig:
     """Adam's, for feed-forward weights: how long the size of gradients is remembered, about 1 / (1 - beta2)
     gradient steps; beyond a task only without `reset_optimizer`."""
     reset_optimizer: bool = True
-    """Forget Adam's moments where a task begins (clustering: where another cluster is met)."""
+    """Forget Adam's moments of the feed-forward weights where a task begins (clustering: where another cluster
+    is met). Those of the segments begin anew there in any case."""
 
 
 @dataclass(frozen=True)
