@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -68,12 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported only now, so that --help and a wrong flag are answered at once.
     from machine.console import configure_logging
     from sweeps.answer import write_answer
-    from sweeps.definition import read_sweep
+    from sweeps.definition import read_sweep, refuse_simulators_on_ray
     from sweeps.forecast import describe_sweep
     from sweeps.runs import require_same_settings, runs_of
 
     configure_logging()
     sweep = read_sweep(file)
+    if command.backend == "ray":
+        refuse_simulators_on_ray(sweep, str(file))
     runs = runs_of(sweep, out)
     require_same_settings(sweep, runs)
     if command.dry_run:
@@ -201,8 +204,8 @@ def check_flags(command: SweepCommand) -> None:
     for option in command.slurm:
         if not option.partition("=")[2] or command.backend != "slurm":
             raise UsageError(f"--slurm {option}: give KEY=VALUE, with --backend slurm")
-    if command.hours <= 0:
-        raise UsageError(f"--hours {command.hours:g}: give more than 0")
+    if not 0 < command.hours < inf:
+        raise UsageError(f"--hours {command.hours:g}: give more than 0, and an end")
     if command.hours != SweepCommand.hours and command.backend != "slurm":
         raise UsageError(f"--hours {command.hours:g}: is Slurm's time limit; add --backend slurm")
     if command.gpus < 0 or (command.gpus and command.backend == "local"):

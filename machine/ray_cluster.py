@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 from configs.errors import UsageError
@@ -23,9 +24,13 @@ def connect_ray(address: str | None, flag: str, without: str) -> Any:
         without: what to do instead of installing Ray, for errors.
 
     Raises:
-        UsageError: Ray isn't installed, or the cluster doesn't answer.
+        UsageError: Ray isn't installed, the address is none, or the cluster doesn't answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if (
+        _has_token()
+    ):  # `ray start --head` asks for it where there is one; others show it only when told to
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError as error:
@@ -43,12 +48,20 @@ def nodes_of(ray: Any) -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+def _has_token() -> bool:
+    """Whether Ray finds a token here; it makes one when it begins a cluster of this machine alone."""
+    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return given or Path("~/.ray/auth_token").expanduser().is_file()
+
+
 def _connect(ray: Any, address: str | None, flag: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         ray.init(address="local", include_dashboard=False, **options)
         return
     host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"{flag} {address}: give HOST:PORT")
     try:  # Ray itself would try for minutes
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         own = {"_node_ip_address": host} if host.startswith("127.") else {}  # nodes on this machine
@@ -56,5 +69,6 @@ def _connect(ray: Any, address: str | None, flag: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"{flag} {address}: no Ray cluster answers there ({said:.200}); begin one with: ray start --head"
+            f"{flag} {address}: no Ray cluster answers there, or it asks for another token than that of this machine "
+            f"({said:.200}); begin one with: ray start --head"
         ) from error

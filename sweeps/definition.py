@@ -144,6 +144,17 @@ def config_of(sweep: Sweep, arm: str, source: str) -> Any:
     return known.parse(_merged(plain, sweep.changes(arm)), source=f"{source}: arms.{arm}")
 
 
+def refuse_simulators_on_ray(sweep: Sweep, source: str) -> None:
+    """Raise `UsageError` where runs that hold cores of a Ray cluster would wait for more of them, for ever."""
+    for arm in sweep.arms:
+        machine = config_of(sweep, arm, source).machine
+        if sweep.command == "train_mt10.py" and machine.workers_backend == "ray":
+            raise UsageError(
+                f"{source}: arms.{arm}: machine.workers_backend: ray, in runs that are on a Ray cluster themselves; "
+                "use processes, or --backend local"
+            )
+
+
 def flags_of(changes: dict[str, Any]) -> list[str]:
     """The settings as flags of the command line."""
     flags = []

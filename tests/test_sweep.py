@@ -19,10 +19,11 @@ from filelock import FileLock
 
 import sweep
 from machine.interpreter import this_python
+from sweeps.backends import make_backend
 from sweeps.definition import read_sweep
 from sweeps.execution import BEGUN, execute
 from sweeps.runs import Run, runs_of
-from tests.stress.clusters import HEAD, OTHER, has_slurm
+from tests.stress.clusters import HEAD, OTHER, has_slurm, one_node_slurm, two_ray_nodes
 from tests.stress.sweeps import ARMS, Backend, disturb_sweep, run_undisturbed
 from training.run_lock import is_locked, lock_run
 
@@ -95,6 +96,32 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_ctrl_c_saves_the_runs_on_a_ray_cluster(tmp_path: Path) -> None:
+    """Also where the nodes ignore SIGINT."""
+    file, out, cluster = tmp_path / "endless.yaml", tmp_path / "out", tmp_path / "cluster"
+    file.write_text(ENDLESS)
+    cluster.mkdir()
+    runs = runs_of(read_sweep(file), out)
+    with two_ray_nodes(cluster) as nodes:
+        command = [sys.executable, "sweep.py", str(file), "--out", str(out), "--cores", "1"]
+        driver = subprocess.Popen(
+            [*command, "--backend", "ray", "--address", nodes.address],
+            cwd=ROOT,
+            env=nodes.environment,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: all(rows_written(run.folder) > 1 for run in runs))
+            driver.send_signal(signal.SIGINT)
+            assert driver.wait(timeout=60) == 128 + signal.SIGINT
+        finally:
+            driver.kill()
+        assert [run.state for run in runs] == ["begun", "begun"]
+        assert all("stopped; saved" in run.log.read_text() for run in runs)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     file, out = tmp_path / "one_fails.yaml", tmp_path / "out"
@@ -162,6 +189,57 @@ def test_a_cluster_that_does_not_answer_gets_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "--address 127.0.0.9:1: no Ray cluster answers there" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not has_slurm(), reason="needs slurmctld and slurmd, and root to start them")
+def test_a_job_of_slurm_that_leaves_no_result_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This Slurm keeps no accounts of jobs that have ended."""
+    monkeypatch.setattr("sweeps.backends.slurm._LOOK_S", 0.5)
+    monkeypatch.setattr("sweeps.backends.slurm._LATE_S", 3.0)
+    file, out = tmp_path / "endless.yaml", tmp_path / "out"
+    file.write_text(ENDLESS)
+    run = runs_of(read_sweep(file), out)[0]
+    with one_node_slurm(tmp_path / "cluster") as environment:
+        monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
+        backend = make_backend("slurm", 1, 1, out=out)
+        try:
+            backend.submit(run)
+            wait_until(lambda: rows_written(run.folder) > 1)
+            assert backend.finished() == {}
+            for process in psutil.process_iter(["cmdline"]):  # the job, and the run
+                if str(out) in str(process.info["cmdline"]):
+                    process.kill()
+            ended: dict[str, str | None] = {}
+            wait_until(lambda: bool(ended.update(backend.finished()) or ended))
+        finally:
+            backend.stop()
+    assert ended.keys() == {run.name}
+    assert f"its job was killed, or its node is gone (Slurm's job 1; logs: {out}" in str(
+        ended[run.name]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not has_slurm(), reason="needs slurmctld and slurmd, and root to start them")
+def test_a_slurm_that_does_not_answer_gets_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slurm.conf").write_text(
+        "ClusterName=none\nSlurmctldHost=nowhere(127.0.0.1)\nSlurmctldPort=1\nAuthType=auth/none\n"
+        "CredType=cred/none\nMessageTimeout=1\nNodeName=nowhere\nPartitionName=all Nodes=nowhere\n"
+    )
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    file = tmp_path / "arms.yaml"
+    file.write_text(ENDLESS)
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", "--backend", "slurm")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --backend slurm: Slurm doesn't answer (")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> None:

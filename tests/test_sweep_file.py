@@ -183,6 +183,7 @@ def test_a_sweep_that_was_killed_before_it_began_begins(tmp_path: Path) -> None:
         (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
         (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),
         (["FILE", "--out", "x", "--hours", "0"], "--hours 0: give more than 0"),
+        (["FILE", "--out", "x", "--hours", "nan"], "--hours nan: give more than 0, and an end"),
         (["FILE", "--out", "x", "--hours", "3"], "--hours 3: is Slurm's time limit; add --backend"),
         (["FILE", "--out", "FOLDER"], "holds something else than a sweep; give another folder"),
         (["FILE", "--out", "FILE"], "holds something else than a sweep; give another folder"),
@@ -194,3 +195,26 @@ def test_a_wrong_flag_gets_one_line(tmp_path: Path, flags: list[str], said: str)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_an_address_without_a_port_gets_one_line(tmp_path: Path) -> None:
+    flags = ("--backend", "ray", "--address", "1.2.3.4")
+    done = in_process(sweep.main, written(tmp_path), "--out", tmp_path / "out", *flags)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --backend ray: --address 1.2.3.4: give HOST:PORT\n",
+    )
+
+
+def test_runs_on_a_ray_cluster_do_not_ask_for_more_of_it(tmp_path: Path) -> None:
+    """They would hold the cores that their simulators wait for."""
+    file = written(
+        tmp_path, "config: smoke\narms: {a: {machine: {workers_backend: ray}}}\nseeds: [1]"
+    )
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", "--backend", "ray")
+    assert done.returncode == 2
+    assert "arms.a: machine.workers_backend: ray, in runs that are on a Ray" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0, done.stderr

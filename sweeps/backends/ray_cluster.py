@@ -7,6 +7,7 @@ project, its virtual environment and the sweep's folder under the same paths.
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any
 
@@ -84,6 +85,9 @@ def _execute_on_node(run: Run, cores: int) -> str | None:
     """The task: an outcome, as `execute` has it."""
     import ray
 
+    # Ctrl-C at the sweep is a KeyboardInterrupt here, also on a node that was started in the background of a
+    # script: there, SIGINT is ignored, and Ray's interrupt with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     context = ray.get_runtime_context()
     node = ray.util.get_node_ip_address()
     return execute(run, cores, f"{node} (node {context.get_node_id()[:8]})", lambda: False)

@@ -8,13 +8,13 @@ and the sweep's folder under the same paths.
 from __future__ import annotations
 
 import hashlib
-import logging
 import platform
 import shutil
 import signal
 import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _STOP_S = 120.0
 """For the runs to save and end."""
 _ANSWER_S = 30.0
+_LOOK_S = 10.0
+"""Between two looks at the queue."""
+_LATE_S = 60.0
+"""A job's result may come so much later than the job has left the queue: the disk is shared."""
 _MOST_JOBS = 10_000
 """Of a run that is queued again and again."""
 
@@ -45,7 +49,7 @@ class SlurmBackend:
         options: of sbatch, such as partition and account.
 
     Raises:
-        UsageError: submitit isn't installed, or this machine has no Slurm.
+        UsageError: submitit isn't installed, this machine has no Slurm, or its Slurm doesn't answer.
     """
 
     def __init__(
@@ -61,7 +65,10 @@ class SlurmBackend:
             raise UsageError(
                 "--backend slurm: no sbatch here; start the sweep on a machine that submits jobs to Slurm"
             )
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # warns of a Slurm without accounting
+        try:
+            _squeue()
+        except _NoAnswer as error:
+            raise UsageError(f"--backend slurm: Slurm doesn't answer ({error})") from error
         self._cores, self._prefix = cores, f"sweep-{_short_hash(out)}-"
         _cancel(self._prefix)  # jobs that a killed sweep left; their runs go on in new ones
         self._executor: AutoExecutor = submitit.AutoExecutor(
@@ -74,6 +81,10 @@ class SlurmBackend:
             slurm_additional_parameters=options,
         )
         self._jobs: dict[str, Job[str | None]] = {}
+        self._missing: dict[
+            str, float
+        ] = {}  # since when a run's job has been in the queue no more [s]
+        self._next_look = 0.0
 
     def submit(self, run: Run) -> None:
         """Begin a run, or go on with it, as soon as there is room.
@@ -91,10 +102,33 @@ class SlurmBackend:
 
     def finished(self) -> dict[str, str | None]:
         """How the runs have ended that have done so since the last call."""
-        ended = {name: _outcome(job) for name, job in self._jobs.items() if job.done()}
+        # Submitit would ask Slurm's accounts for them, which not every cluster keeps.
+        self._look_at_queue()
+        late = time.monotonic() - _LATE_S
+        ended = {
+            name: _outcome(job)
+            for name, job in self._jobs.items()
+            if job.paths.result_pickle.exists() or self._missing.get(name, late) < late
+        }
         for name in ended:
             del self._jobs[name]
         return ended
+
+    def _look_at_queue(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_S
+        try:
+            queued = {job for job, _ in _squeue()}
+        except _NoAnswer:  # nobody knows
+            self._missing = {}
+            return
+        self._missing = {
+            name: self._missing.get(name, now)
+            for name, job in self._jobs.items()
+            if job.job_id not in queued
+        }
 
     def stop(self) -> None:
         """Let the runs save and end, and wait for them."""
@@ -135,11 +169,15 @@ class _Job:
 
 
 def _outcome(job: Any) -> str | None:
+    """Of a job that has left its result, or the queue without one."""
+    logs = f"Slurm's job {job.job_id}; logs: {job.paths.folder}"
+    if not job.paths.result_pickle.exists():
+        return f"its job was killed, or its node is gone ({logs})"
     try:
         outcome: str | None = job.result()
         return outcome
     except Exception as error:  # of submitit; of a result that is not whole
-        return f"{_last_line(str(error))} (Slurm's job {job.job_id}; logs: {job.paths.folder})"
+        return f"{_last_line(str(error))} ({logs})"
 
 
 def _last_line(said: str) -> str:
@@ -151,29 +189,36 @@ def _cancel(prefix: str) -> None:
     """Cancel the jobs whose names begin like this, and wait until they are gone: they save first."""
     ends = time.monotonic() + _STOP_S
     while time.monotonic() < ends:
-        lines = _squeue()
-        if lines is not None:
-            own = [job for job, name in lines if name.startswith(prefix)]
+        with suppress(_NoAnswer):  # it may again, in a second
+            own = [job for job, name in _squeue() if name.startswith(prefix)]
             if not own:
                 return
             subprocess.run(["scancel", *own], check=False, capture_output=True)
         time.sleep(1)
 
 
-def _squeue() -> list[tuple[str, str]] | None:
-    """Job -> name, of the jobs that are queued or running; `None` while Slurm doesn't answer."""
+class _NoAnswer(Exception):
+    """Of Slurm's controller; says why."""
+
+
+def _squeue() -> list[tuple[str, str]]:
+    """Job and name, of our jobs that are queued or running.
+
+    Raises:
+        _NoAnswer: squeue fails, or takes too long.
+    """
     try:
         done = subprocess.run(
             ["squeue", "--me", "--noheader", "--format=%i %j"],
-            check=False,
+            check=True,
             capture_output=True,
             text=True,
             timeout=_ANSWER_S,
         )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode != 0:
-        return None
+    except subprocess.TimeoutExpired as error:
+        raise _NoAnswer(f"squeue takes more than {_ANSWER_S:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        raise _NoAnswer(_last_line(error.stderr)) from error
     pairs = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     return [(job, name) for job, name in pairs]
 

@@ -1,10 +1,16 @@
-"""A Ray cluster of two nodes and a Slurm of one, both on this machine, to run sweeps on."""
+"""A Ray cluster of two nodes and a Slurm of one, both on this machine, to run sweeps on.
+
+Ray's nodes are as their users often have them. They ask for a token. They ignore SIGINT, like everything that a
+script starts in the background.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -41,9 +47,11 @@ class RayNodes:
 def two_ray_nodes(folder: Path) -> Iterator[RayNodes]:
     """Ray's own command, once for each node."""
     port = _free_port()
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
     environment = {
-        **os.environ,
-        "RAY_AUTH_MODE": "disabled",
+        **{key: value for key, value in os.environ.items() if key != "RAY_AUTH_MODE"},
+        "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_health_check_period_ms": "1000",  # a dead node is noticed within seconds
         "RAY_health_check_failure_threshold": "3",
@@ -55,7 +63,11 @@ def two_ray_nodes(folder: Path) -> Iterator[RayNodes]:
         log = (folder / f"ray{len(nodes)}.log").open("w")
         every = ("--num-cpus", "1", "--object-store-memory", "100000000", "--block")
         node = psutil.Popen(
-            [ray, "start", *arguments, *every], env=environment, stdout=log, stderr=log
+            [ray, "start", *arguments, *every],
+            env={**environment, "RAY_AUTH_MODE": "token"},
+            stdout=log,
+            stderr=log,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         )
         nodes.append(node)
         return node
