@@ -27,9 +27,8 @@ def connect_ray(address: str | None, flag: str, without: str) -> Any:
         UsageError: Ray isn't installed, the address is none, or the cluster doesn't answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if (
-        _has_token()
-    ):  # `ray start --head` asks for it where there is one; others show it only when told to
+    # `ray start --head` asks for a token where there is one; others show it only when they are told to.
+    if _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
