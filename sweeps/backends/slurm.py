@@ -81,9 +81,8 @@ class SlurmBackend:
             slurm_additional_parameters=options,
         )
         self._jobs: dict[str, Job[str | None]] = {}
-        self._missing: dict[
-            str, float
-        ] = {}  # since when a run's job has been in the queue no more [s]
+        # Run -> since when its job has been in the queue no more [s].
+        self._missing: dict[str, float] = {}
         self._next_look = 0.0
 
     def submit(self, run: Run) -> None:
