@@ -41,11 +41,6 @@ def inconsistencies(config: Config) -> Iterator[str]:
             f"{min(evaluation.report_goals, env.num_goals)}"
         )
     yield from _network_inconsistencies(config.network)
-    if config.machine.ray_address != "local" and config.machine.workers_backend != "ray":
-        yield (
-            "machine.ray_address: the simulators are in processes of this machine; use --machine.workers-backend ray, "
-            "or --machine.ray-address local"
-        )
     if env.schedule == "one_by_one":
         yield from _one_by_one_inconsistencies(config)
     else:

@@ -112,7 +112,6 @@ def test_the_mlp_presets_differ_in_the_network_only(names: tuple[str, str]) -> N
             "network.winners_density: give 1 value or 2",
         ),
         ("agent: {log_std_bounds: [2, -5]}", "agent.log_std_bounds"),
-        ("machine: {ray_address: '1.2.3.4:5'}", "use --machine.workers-backend ray, or"),
         (
             "agent: {value_range: [0, 10]}",
             "agent.value_range: give a negative and a positive value",
