@@ -29,6 +29,10 @@ from training.run_lock import is_locked, lock_run
 
 ENDLESS = ARMS.format(steps=10**6, seeds=[1])
 
+needs_slurm = pytest.mark.skipif(
+    not has_slurm(), reason="needs slurmctld and slurmd, and root to start them"
+)
+
 
 @pytest.fixture(scope="session")
 def calm(shared_folder: Path) -> Path:
@@ -42,13 +46,11 @@ def calm(shared_folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("backend", ["local", "ray", "slurm"])
+@pytest.mark.parametrize("backend", ["local", "ray", pytest.param("slurm", marks=needs_slurm)])
 def test_a_sweep_that_is_killed_and_continued_ends_as_an_undisturbed_one(
     calm: Path, tmp_path: Path, backend: Backend
 ) -> None:
     """The long form is `python -m tests.stress sweeps`."""
-    if backend == "slurm" and not has_slurm():
-        pytest.skip("needs slurmctld and slurmd, and root to start them")
     found = disturb_sweep(tmp_path, calm, backend, kills=3, seed=7)
     assert found.failures == []
     assert found.differences == []
@@ -193,7 +195,7 @@ def test_a_cluster_that_does_not_answer_gets_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.skipif(not has_slurm(), reason="needs slurmctld and slurmd, and root to start them")
+@needs_slurm
 def test_a_job_of_slurm_that_leaves_no_result_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +227,7 @@ def test_a_job_of_slurm_that_leaves_no_result_is_named(
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.skipif(not has_slurm(), reason="needs slurmctld and slurmd, and root to start them")
+@needs_slurm
 def test_a_slurm_that_does_not_answer_gets_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
