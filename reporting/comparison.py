@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reporting.statistics import Interval, mean_interval
+from reporting.statistics import Interval, has_spread, mean_interval
 
 Verdict = Literal["more", "less", "equal", "undecided"]
 
@@ -33,8 +33,9 @@ class Comparison:
     Attributes:
         seeds: n, in both arms.
         difference: mean of the n differences.
-        interval: 95 %, Student's t; `None` with one seed.
-        bootstrap: 95 %, BCa bootstrap (Efron 1987) over seeds; `None` with fewer than `LEAST_BOOTSTRAP_SEEDS`.
+        interval: 95 %, Student's t; `None` with one seed, and where all seeds have the same difference.
+        bootstrap: 95 %, BCa bootstrap (Efron 1987) over seeds; `None` with fewer than `LEAST_BOOTSTRAP_SEEDS`, and
+            without a spread.
         corrected: t, at the level 1 - 0.05 / m for m comparisons (Bonferroni): all m intervals hold the true
             differences at once in 95 % of all studies.
         p_different: of a t test against 0, times Holm's factor.
@@ -66,7 +67,7 @@ def compare(
 
     The two families of p values, for a difference and for equality, are each corrected by Holm's method
     (Holm 1979). It decides all that the corrected intervals decide, and sometimes more. Where all seeds have the
-    same difference, an interval has no width and says nothing; sign tests decide.
+    same difference there are no intervals; sign tests decide.
 
     Args:
         differences: name of the comparison -> `[n]`, one for each seed that both arms have.
@@ -107,9 +108,7 @@ def holm(p_values: NDArray[np.float64], number: int | None = None) -> NDArray[np
 
 
 def bootstrap_interval(values: NDArray[np.float64]) -> Interval:
-    """95 % BCa bootstrap interval of the mean `[n]`, n of at least 2; the same for the same values."""
-    if _alike(values):
-        return float(values[0]), float(values[0])
+    """95 % BCa bootstrap interval of the mean `[n]`, n of at least 2, with a spread; the same for the same values."""
     rng = np.random.default_rng(0)
     found = stats.bootstrap((values,), np.mean, n_resamples=9_999, method="BCa", rng=rng)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
@@ -124,14 +123,14 @@ def _comparison(
         verdict = "more" if mean > 0 else "less"
     elif seeds >= LEAST_SEEDS and p_equal < LEVEL / 2:
         verdict = "equal"
-    several = seeds > 1
+    spread = seeds > 1 and has_spread(values)
     corrected = 1 - LEVEL / number
     return Comparison(
         seeds=seeds,
         difference=mean,
-        interval=mean_interval(values) if several else None,
-        bootstrap=bootstrap_interval(values) if seeds >= LEAST_BOOTSTRAP_SEEDS else None,
-        corrected=mean_interval(values, corrected) if several else None,
+        interval=mean_interval(values) if spread else None,
+        bootstrap=bootstrap_interval(values) if spread and seeds >= LEAST_BOOTSTRAP_SEEDS else None,
+        corrected=mean_interval(values, corrected) if spread else None,
         p_different=p_different,
         p_equal=p_equal,
         verdict=verdict,
@@ -143,7 +142,7 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
     """Until half the interval is shorter than the way from the mean to 0, or to the margin."""
     if len(values) < LEAST_SEEDS:
         return None
-    if _alike(values):
+    if not has_spread(values):
         return max(1, math.ceil(math.log2(2 / (1 - confidence))) - len(values))
     mean = abs(float(values.mean()))
     spread, way = float(values.std(ddof=1)), max(mean, margin - mean)
@@ -154,16 +153,11 @@ def _more_seeds(values: NDArray[np.float64], confidence: float, margin: float) -
     return None
 
 
-def _alike(values: NDArray[np.float64]) -> bool:
-    """Whether there is no spread: equal differences of success rates differ in their last bit."""
-    return bool(np.ptp(values) < 1e-9)
-
-
 def _p_different(values: NDArray[np.float64]) -> float:
     """Of a two-sided t test of mean 0; of a sign test where there is no spread to take a t from."""
     if len(values) < 2:
         return 1.0
-    if _alike(values):
+    if not has_spread(values):
         return 1.0 if abs(values[0]) < 1e-9 else min(1.0, 2 * 0.5 ** len(values))
     return float(stats.ttest_1samp(values, 0.0).pvalue)
 
@@ -172,7 +166,7 @@ def _p_equal(values: NDArray[np.float64], margin: float) -> float:
     """The larger one of two one-sided t tests, or sign tests: the mean is above -margin, and below margin."""
     if len(values) < 2:
         return 1.0
-    if _alike(values):
+    if not has_spread(values):
         return 1.0 if abs(values[0]) >= margin else 0.5 ** len(values)
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue

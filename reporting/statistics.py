@@ -15,6 +15,11 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     return float(interval.low), float(interval.high)
 
 
+def has_spread(values: NDArray[np.float64]) -> bool:
+    """Whether `[n]` differ by more than their last bits; if not, there is no interval to take from them."""
+    return bool(np.ptp(values) >= 1e-9)
+
+
 def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean over training runs `[n]`, n of at least 2."""
     half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)

@@ -96,13 +96,8 @@ def verdict_of(arm: str, first: str, found: Comparison, planned: int) -> str:
     Before the `planned` seeds are done it is said with "so far": who looks often sees differences that are not there.
     """
     points = f"{100 * found.difference:+.1f} points"
-    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
-    if found.interval is None or found.corrected is None:
-        return f"{points}, with {seeds}. Undecided: fewer than {LEAST_SEEDS} seeds decide nothing."
-    low, high = (100 * end for end in found.interval)
-    wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
-    said = f"{points} (95 % {low:+.1f} to {high:+.1f}; {wide}; {seeds}). "
-    by_interval = interval_says(found.corrected, found.verdict)
+    said = f"{points} ({_how_sure(found)}). "
+    by_interval = found.corrected is None or interval_says(found.corrected, found.verdict)
     decided = "Decided" if by_interval else "Decided by Holm's correction alone"
     if found.seeds < planned and found.verdict != "undecided":
         decided = f"So far, with {found.seeds} of {planned} seeds, which decides nothing"
@@ -116,6 +111,17 @@ def verdict_of(arm: str, first: str, found: Comparison, planned: int) -> str:
         return said + "Undecided."
     more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"
     return said + f"Undecided: it takes at least about {more}, if mean and spread stay as they are."
+
+
+def _how_sure(found: Comparison) -> str:
+    """Intervals where there are any, and the number of seeds."""
+    if found.seeds == 1:
+        return "1 seed"
+    if found.interval is None or found.corrected is None:
+        return f"no spread between {found.seeds} seeds, so no interval"
+    low, high = (100 * end for end in found.interval)
+    wide = "corrected {:+.1f} to {:+.1f}".format(*(100 * end for end in found.corrected))
+    return f"95 % {low:+.1f} to {high:+.1f}; {wide}; {found.seeds} seeds"
 
 
 def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,14 +38,12 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             color=f"C{index % 7}",
             label=f"{arm}, n = {len(own)}",
         )
-        bands = [mean_rate_interval(column) if len(own) > 1 else None for column in rates.T]
+        bands = [mean_rate_interval(column) if len(own) > 1 else (nan, nan) for column in rates.T]
         if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
             low, high = 100 * np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
-        for row, mean, band in zip(rows, means, bands, strict=True):
-            row.append(
-                f"{mean:.1%}" + ("" if band is None else f" ({band[0]:.1%} to {band[1]:.1%})")
-            )
+        for row, mean, (low, high) in zip(rows, means, bands, strict=True):
+            row.append(f"{mean:.1%}" + (f" ({low:.1%} to {high:.1%})" if low < high else ""))
     unit = "" if scale == 1 else ", all tasks [million]"
     axes.locator_params(axis="x", integer=scale == 1)
     axes.set(

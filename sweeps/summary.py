@@ -9,11 +9,12 @@ from statistics import median
 
 import numpy as np
 
-from reporting.statistics import mean_rate_interval
+from reporting.statistics import has_spread, mean_rate_interval
 from sweeps.results import Result
 
 Estimate = tuple[float, float, float]
-"""Mean, and its 95 % interval over seeds (Student's t, within 0 and 1); the interval is nan with one seed."""
+"""Mean, and its 95 % interval over seeds (Student's t, within 0 and 1); the interval is nan with one seed, or
+without a spread."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,9 @@ def summarize(arm: str, results: Sequence[Result]) -> ArmSummary:
 
 
 def _estimate(values: Sequence[float]) -> Estimate:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, nan, nan
-    return mean, *mean_rate_interval(np.array(values))
+    rates = np.array(values)
+    interval = mean_rate_interval(rates) if has_spread(rates) else (nan, nan)
+    return float(rates.mean()), *interval
 
 
 def _reached(results: Sequence[Result], goal: int) -> tuple[int, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -253,6 +254,27 @@ def test_what_holms_method_alone_decides_is_said_so() -> None:
     assert verdict_of("clear", "a", found["clear"], 4).endswith("Decided: clear is better.")
     assert verdict_of("weak", "a", found["weak"], 4).endswith(
         "Decided by Holm's correction alone: weak is better."
+    )
+
+
+def test_without_a_spread_there_is_no_interval(tmp_path: Path) -> None:
+    """Two seeds that failed alike must not look like two that are certain."""
+    runs = runs_of(replace(SWEEP, seeds=[1, 2]), tmp_path / "alike")
+    for run in runs:
+        finish(run, [0.0, 0.0, 0.5, 0.5], 1.0 if run.arm == "a" else 0.0)
+    said = write_answer(replace(SWEEP, seeds=[1, 2]), runs, tmp_path)
+    assert "-100.0 points (no spread between 2 seeds, so no interval). Undecided: fewer" in said
+    assert "nan" not in said
+    assert "100.0% to 100.0%" not in said
+    assert "0.0% to 0.0%" not in said
+    page = (tmp_path / "report.html").read_text()
+    assert "nan" not in re.sub(r"data:[^\"]*", "", page)
+    assert "0.0% to 0.0%" not in page
+    for row in csv.DictReader((tmp_path / "comparisons.csv").open()):
+        assert (row["interval_low"], row["corrected_high"], row["bootstrap_low"]) == ("", "", "")
+    six = compare({"b": np.full(6, -1.0)})["b"]
+    assert verdict_of("b", "a", six, 6) == (
+        "-100.0 points (no spread between 6 seeds, so no interval). Decided: a is better."
     )
 
 

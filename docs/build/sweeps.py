@@ -85,7 +85,7 @@ def _comparisons(rows: list[dict[str, str]]) -> str:
 
 def _rate(row: dict[str, str], measure: str) -> str:
     mean, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
-    return f"{mean:.1%} ({low:.1%} to {high:.1%})" if row["runs"] != "1" else f"{mean:.1%}"
+    return f"{mean:.1%}" if isnan(low) else f"{mean:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _steps(row: dict[str, str]) -> str:
@@ -106,5 +106,7 @@ def _verdict(row: dict[str, str]) -> str:
         return f"undecided; at least about {seeds}" if more else "undecided"
     if int(row["seeds"]) < int(row["planned_seeds"]):
         return f"not decided yet; so far {_VERDICTS[verdict]}"
+    if not row["corrected_low"]:  # no spread: a sign test has decided
+        return _VERDICTS[verdict]
     corrected = float(row["corrected_low"]), float(row["corrected_high"])
     return _VERDICTS[verdict] + ("" if interval_says(corrected, verdict) else ", by Holm alone")
