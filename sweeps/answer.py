@@ -18,11 +18,12 @@ from sweeps.results import GOALS, MEASURES, Result, results_of
 from sweeps.runs import Run
 from sweeps.sections import sections_of
 from sweeps.summary import ArmSummary, summarize
+from sweeps.tasks import task_results
 from training.sessions import FROM, WHEN
 
 
 def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
-    """Write runs.csv, arms.csv, comparisons.csv and report.html; returns the answer in words.
+    """Write runs.csv, arms.csv, comparisons.csv, of robots tasks.csv, and report.html; returns the answer in words.
 
     Args:
         sweep: what was compared.
@@ -41,6 +42,8 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     compared = {measure: compare_arms(results, arms, measure, others) for measure in MEASURES}
     _write_csv(out / "runs.csv", [_run_row(result) for result in results])
     _write_csv(out / "arms.csv", [_arm_row(summary) for summary in summaries])
+    by_task = task_results(results)
+    _write_csv(out / "tasks.csv", [asdict(one) for one in by_task])
     _write_csv(
         out / "comparisons.csv",
         [
@@ -64,12 +67,17 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
         out / "report.html",
     )
     table = tabulate(_console_rows(summaries), headers="firstrow", tablefmt="github")
+    files = [
+        "runs.csv, arms.csv",
+        *["comparisons.csv"] * any(compared.values()),
+        *["tasks.csv"] * bool(by_task),
+    ]
     return "\n".join(
         [
             table,
             "",
             *(": ".join(one) for one in said),
-            f"page: {out}/report.html; runs.csv, arms.csv{', comparisons.csv' if any(compared.values()) else ''}",
+            f"page: {out}/report.html; {', '.join(files)}",
         ]
     )
 

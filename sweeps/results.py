@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Result:
         rates: success, or accuracy, in them `[k]`.
         final: success in the report, which plays more goals; accuracy over all tasks.
         area: mean of the curve, straight between evaluations, over the whole run.
+        tasks: of robots: task -> its own area, and its success in the report.
         reached: of `GOALS`: steps and hours of the first evaluation there; `None` where none is. Empty for
             images, whose accuracy begins high and falls.
         hours: of training.
@@ -47,6 +48,7 @@ class Result:
     rates: NDArray[np.float64]
     final: float
     area: float
+    tasks: Mapping[str, tuple[float, float]]
     reached: tuple[tuple[float, float] | None, ...]
     hours: float
     places: tuple[str, ...]
@@ -102,20 +104,30 @@ def mean_of_curve(steps: NDArray[np.float64], rates: NDArray[np.float64], from_z
 
 def _result(run: Run, report: dict[str, Any]) -> Result:
     robots = run.command == "train_mt10.py"
+    counter, measure = COLUMNS[run.command]
     written = read_rows(run.folder / "metrics.csv")
-    _require_whole(run, np.array([float(row[COLUMNS[run.command][0]]) for row in written]))
+    _require_whole(run, np.array([float(row[counter]) for row in written]))
+    at = _evaluations(run, written)
+    evaluations, spent = [written[row] for row in at], _hours(written)
+    steps = np.array([float(row[counter]) for row in evaluations] or [run.total])
+    hours = spent[at] if at else spent[-1:]
     final = float(report["mean_success_rate" if robots else "acc"])
-    spent = _hours(written)
-    steps, rates, hours = _curve(run, written, spent)
-    if not len(steps):  # too short for an evaluation: the report is the only one
-        steps, rates, hours = np.array([run.total]), np.array([final]), spent[-1:]
+    rates = _rates(evaluations, measure, final)
     first = [np.flatnonzero(rates >= goal - _ROUNDING) for goal in (GOALS if robots else ())]
+    finals = {
+        task: float(of_task["success_rate"])
+        for task, of_task in (report["tasks"].items() if robots else ())
+    }
     return Result(
         run=run,
         steps=steps,
         rates=rates,
         final=final,
         area=mean_of_curve(steps, rates, from_zero=robots),
+        tasks={
+            task: (mean_of_curve(steps, _rates(evaluations, f"{measure}/{task}", end), True), end)
+            for task, end in finals.items()
+        },
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),
@@ -125,17 +137,20 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
     )
 
 
-def _curve(
-    run: Run, written: Sequence[dict[str, str]], spent: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Steps, success or accuracy, and hours of each evaluation `[k]`; `spent` are the hours of all rows."""
+def _evaluations(run: Run, written: Sequence[dict[str, str]]) -> list[int]:
+    """Places among the rows of the evaluations of all tasks."""
     counter, measure = COLUMNS[run.command]
-    rows = [index for index, row in enumerate(written) if row.get(measure)]
-    steps = np.array([float(written[index][counter]) for index in rows])
-    rates = np.array([float(written[index][measure]) for index in rows])
-    # Within a phase its own task alone is evaluated; all of them are at its end.
-    of_all = np.full(len(rows), True) if run.phase is None else steps % run.phase == 0
-    return steps[of_all], rates[of_all], spent[rows][of_all]
+    return [
+        place
+        for place, row in enumerate(written)
+        # Within a phase its own task alone is evaluated; all of them are at its end.
+        if row.get(measure) and (run.phase is None or float(row[counter]) % run.phase == 0)
+    ]
+
+
+def _rates(evaluations: Sequence[dict[str, str]], column: str, final: float) -> NDArray[np.float64]:
+    """Success or accuracy in each `[k]`; that of the report where a run was too short for an evaluation."""
+    return np.array([float(row[column]) for row in evaluations] or [final])
 
 
 def _hours(written: Sequence[dict[str, str]]) -> NDArray[np.float64]:

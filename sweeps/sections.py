@@ -1,4 +1,4 @@
-"""The page of a sweep: answer, arms, curves, differences, runs."""
+"""The page of a sweep: answer, arms, curves, differences, tasks, runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sweeps.pictures import curves, differences
 from sweeps.results import MEASURES, Result
 from sweeps.runs import Run, progress_of
 from sweeps.summary import ArmSummary
+from sweeps.tasks import heat_map, task_results
 
 
 def sections_of(
@@ -42,6 +43,11 @@ def sections_of(
     ]
     if pictures:
         found.append(Section("Differences", pictures=pictures))
+    by_task = task_results(results)
+    if by_task:
+        found.append(
+            Section("Tasks", pictures=[heat_map(by_task, measure) for measure in MEASURES])
+        )
     return [*found, _runs(runs, results), Section("Arms' settings", typed=_commands(sweep))]
 
 

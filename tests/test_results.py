@@ -37,7 +37,7 @@ def test_the_tables_in_the_documents_are_those_of_the_files(name: str) -> None:
     assert insert_tables(text, make_tables()) == text, "run `python -m docs.build`"
 
 
-@pytest.mark.parametrize("file", ["arms.csv", "comparisons.csv"])
+@pytest.mark.parametrize("file", ["arms.csv", "comparisons.csv", "tasks.csv"])
 def test_the_studys_answer_is_that_of_its_runs(file: str, tmp_path: Path) -> None:
     folder = RESULTS / "sweeps" / "study"
     sweep = read_sweep(ROOT / "examples" / "study.yaml")

@@ -27,10 +27,14 @@ from sweeps.execution import BEGUN
 from sweeps.pictures import curves
 from sweeps.results import mean_of_curve, results_of
 from sweeps.runs import Run, progress_of, runs_of
+from sweeps.tasks import heat_map, task_results
 
 SWEEP = Sweep(
     arms={"a": None, "b": {"network": {"activation": "relu"}}}, seeds=[1, 2, 3], config="smoke"
 )
+
+TASKS = ("reach-v3", "push-v3")
+COLUMNS = tuple(f"eval/success_rate/{task}" for task in TASKS)
 
 
 def finish(run: Run, rates: Sequence[float], final: float) -> None:
@@ -38,11 +42,15 @@ def finish(run: Run, rates: Sequence[float], final: float) -> None:
     run.folder.mkdir(parents=True)
     run.log.parent.mkdir(exist_ok=True)
     (run.folder / "config.yaml").write_text(dump_config(load_config("smoke")))
-    lines = ["env_steps,eval/success_rate,time/elapsed_hours"]
+    columns = ("env_steps", "eval/success_rate", *COLUMNS, "time/elapsed_hours")
+    lines = [",".join(columns)]
     for index, rate in enumerate(rates):
-        lines += [f"{500 * index + 250},,", f"{500 * (index + 1)},{rate},{index + 1}"]
+        of_tasks = f"{rate / 2},{3 * rate / 2}"
+        lines += [f"{500 * index + 250},,,,", f"{500 * (index + 1)},{rate},{of_tasks},{index + 1}"]
     (run.folder / "metrics.csv").write_text("\n".join(lines) + "\n")
-    (run.folder / "report.json").write_text(json.dumps({"mean_success_rate": final}))
+    tasks = {task: {"success_rate": final} for task in TASKS}
+    report = {"mean_success_rate": final, "tasks": tasks}
+    (run.folder / "report.json").write_text(json.dumps(report))
     places = ("one", "one", "two")
     run.log.write_text("".join(f"{BEGUN}2026-01-01 on {place}: python x\n" for place in places))
 
@@ -65,6 +73,29 @@ def test_a_runs_result(runs: list[Run]) -> None:
     assert progress_of(runs[0]).fraction == 1.0
 
 
+def test_each_tasks_result_and_its_table(runs: list[Run], tmp_path: Path) -> None:
+    """`finish` lets reach have half the mean in evaluations, and push three halves of it."""
+    first = results_of(runs)[0]
+    assert first.tasks["reach-v3"] == pytest.approx((first.area / 2, 0.5))
+    assert first.tasks["push-v3"] == pytest.approx((1.5 * first.area, 0.5))
+    path = runs[0].folder / "report.json"
+    report = json.loads(path.read_text())
+    report["tasks"]["reach-v3"]["success_rate"] = 0.2
+    path.write_text(json.dumps(report))
+    assert "tasks.csv" in write_answer(SWEEP, runs, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "tasks.csv").open()))
+    assert [(row["arm"], row["seed"], row["task"]) for row in rows[:3]] == [
+        ("a", "1", "reach-v3"),
+        ("a", "1", "push-v3"),
+        ("b", "1", "reach-v3"),
+    ]
+    assert (rows[0]["final"], len(rows)) == ("0.2", 12)
+    picture = heat_map(task_results(results_of(runs)), "final")
+    assert picture.table.headers == ("task", "a", "b")
+    b = f"{0.8 + 0.01 * 2:.1%}"
+    assert picture.table.rows == [("reach-v3", "40.0% (1 of 3)", b), ("push-v3", "50.0%", b)]
+
+
 def test_nine_of_ten_are_90_percent_for_a_sum_that_is_rounded(runs: list[Run]) -> None:
     rates = [1.0, 1.0, 0.8, 0.8, 0.8, 1.0, 1.0, 1.0, 1.0, 0.6]  # of five episodes each: 45 of 50
     mean = reduce(add, rates) / 10
@@ -76,9 +107,11 @@ def test_nine_of_ten_are_90_percent_for_a_sum_that_is_rounded(runs: list[Run]) -
 
 def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list[Run]) -> None:
     """As where evaluations are not due together with other metrics: only those have a time."""
-    lines = ["0,,0.5", "500,0.2,", "700,,1.5", "1000,0.6,", "1500,0.95,", "2000,0.9,4.0"]
     path = runs[0].folder / "metrics.csv"
-    path.write_text("\n".join(["env_steps,eval/success_rate,time/elapsed_hours", *lines, ""]))
+    header = path.read_text().splitlines()[0]
+    rows = ((0, "", 0.5), (500, 0.2, ""), (700, "", 1.5), (1000, 0.6, ""), (1500, 0.95, ""))
+    lines = [f"{at},{rate},{rate},{rate},{hours}" for at, rate, hours in (*rows, (2000, 0.9, 4.0))]
+    path.write_text("\n".join([header, *lines, ""]))
     first = results_of(runs)[0]
     assert first.steps.tolist() == [500, 1000, 1500, 2000]
     assert first.reached == ((1000.0, 1.5), (1500.0, 1.5), None)
@@ -207,7 +240,7 @@ def test_the_pictures_of_the_documents_are_drawn_from_the_runs(
     images.mkdir()
     draw_sweeps(images, tmp_path / "sweeps")
     drawn = sorted(path.name for path in images.iterdir())
-    assert drawn == ["ideas-curves.png", "ideas-differences.png"]
+    assert drawn == ["ideas-curves.png", "ideas-differences.png", "ideas-tasks.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in images.iterdir())
 
 

@@ -14,6 +14,7 @@ from sweeps.definition import read_sweep
 from sweeps.pictures import curves, differences
 from sweeps.results import MEASURES, results_of
 from sweeps.runs import runs_of
+from sweeps.tasks import heat_map, read_task_results, task_results
 
 FOLDER = RESULTS / "sweeps"
 _VERDICTS: dict[Verdict, str] = {
@@ -24,17 +25,21 @@ _VERDICTS: dict[Verdict, str] = {
 
 
 def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
-    """`NAME-arms` and `NAME-comparisons` of every sweep."""
+    """`NAME-arms` and `NAME-comparisons` of every sweep; of robots also `NAME-tasks`, at the end."""
     tables = {}
     for answer in sorted(folder.glob("*/comparisons.csv")):
         name = answer.parent.name
         tables[f"{name}-arms"] = _arms(read_csv(answer.with_name("arms.csv")))
         tables[f"{name}-comparisons"] = _comparisons(read_csv(answer))
+        tasks = answer.with_name("tasks.csv")
+        if tasks.is_file():
+            at_the_end = heat_map(read_task_results(tasks), "final").table
+            tables[f"{name}-tasks"] = table(at_the_end.headers, at_the_end.rows)
     return tables
 
 
 def draw_sweeps(images: Path, folder: Path = FOLDER) -> None:
-    """NAME-curves.png and NAME-differences.png of every sweep whose runs are there, too: its page's pictures."""
+    """NAME-curves.png and NAME-differences.png, of robots NAME-tasks.png, of every sweep whose runs are there, too."""
     for file in folder.glob("*/sweep.yaml"):
         sweep, name = read_sweep(file), file.parent.name
         results = results_of(runs_of(sweep, file.parent))
@@ -44,6 +49,9 @@ def draw_sweeps(images: Path, folder: Path = FOLDER) -> None:
         curves(sweep.command, results).figure.savefig(images / f"{name}-curves.png", dpi=150)
         picture = differences(compared, in_words, first)
         picture.figure.savefig(images / f"{name}-differences.png", dpi=150)
+        by_task = task_results(results)
+        if by_task:
+            heat_map(by_task, measure).figure.savefig(images / f"{name}-tasks.png", dpi=150)
 
 
 def _arms(rows: list[dict[str, str]]) -> str:

@@ -1,0 +1,110 @@
+"""Robots' tasks one by one: which of them make the difference between arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pages.contents import Picture, Table
+from reporting.rows import read_rows
+from sweeps.results import MEASURES, Result
+
+_HALF = 0.5
+"""Success at the end below which a task counts as not learned."""
+_MOST_NUMBERS = 12
+"""Tasks up to which the cells hold their numbers."""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task in one run: a row of tasks.csv.
+
+    Attributes:
+        arm: name.
+        seed: of the run.
+        task: name.
+        area: mean success over the run, as of all tasks.
+        final: success in the report.
+    """
+
+    arm: str
+    seed: int
+    task: str
+    area: float
+    final: float
+
+
+def task_results(results: Sequence[Result]) -> list[TaskResult]:
+    """Of all tasks of all runs, in the order of the runs; none of images, whose tasks are all of one kind."""
+    return [
+        TaskResult(result.run.arm, result.run.seed, task, area, final)
+        for result in results
+        for task, (area, final) in result.tasks.items()
+    ]
+
+
+def read_task_results(path: Path) -> list[TaskResult]:
+    """From a tasks.csv."""
+    return [
+        TaskResult(
+            row["arm"], int(row["seed"]), row["task"], float(row["area"]), float(row["final"])
+        )
+        for row in read_rows(path)
+    ]
+
+
+def heat_map(found: Sequence[TaskResult], measure: str) -> Picture:
+    """Means over seeds: a row for each task, a column for each arm.
+
+    Args:
+        found: at least one.
+        measure: `area` or `final`.
+    """
+    arms = list(dict.fromkeys(one.arm for one in found))
+    tasks = list(dict.fromkeys(one.task for one in found))
+    values = {
+        (task, arm): np.array(
+            [getattr(one, measure) for one in found if (one.task, one.arm) == (task, arm)]
+        )
+        for task in tasks
+        for arm in arms
+    }
+    means = np.array([[values[task, arm].mean() for arm in arms] for task in tasks])
+    in_words = MEASURES[measure].removesuffix(" (secondary)")
+    of_final = measure == "final"
+    caption = f"Success on each task, {in_words}, in per cent. Means over an arm's runs."
+    if of_final:
+        caption += f" In the table: how many runs end below {_HALF:.0%} on a task."
+    rows = [(task, *(_cell(values[task, arm], of_final) for arm in arms)) for task in tasks]
+    return Picture(
+        _draw(means, tasks, arms),
+        f"Success on {len(tasks)} tasks of {len(arms)} arms, {in_words}.",
+        caption,
+        Table(("task", *arms), rows),
+    )
+
+
+def _cell(rates: NDArray[np.float64], of_final: bool) -> str:
+    below = np.count_nonzero(rates < _HALF)
+    return f"{rates.mean():.1%}" + (f" ({below} of {len(rates)})" if of_final and below else "")
+
+
+def _draw(means: NDArray[np.float64], tasks: Sequence[str], arms: Sequence[str]) -> Figure:
+    """Of means `[T, A]`."""
+    figure = Figure(figsize=(2.9 + 0.72 * len(arms), 1.2 + 0.3 * len(tasks)), layout="constrained")
+    axes = figure.subplots()
+    cells = axes.imshow(100 * means, vmin=0, vmax=100, cmap="viridis", aspect="auto")
+    figure.colorbar(cells, ax=axes, label="success [%]")
+    axes.set_xticks(range(len(arms)), arms, rotation=30, ha="right")
+    axes.set_yticks(range(len(tasks)), tasks)
+    if len(tasks) <= _MOST_NUMBERS:
+        for (row, column), mean in np.ndenumerate(means):
+            colour = "white" if mean < 0.6 else "black"
+            text = f"{100 * mean:.0f}"
+            axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
+    return figure
