@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 
 from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
+from docs.build.failures import failure_tables
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.inside import draw_inside, inside_tables
 from docs.build.markdown import insert_tables
@@ -43,6 +44,7 @@ def make_tables() -> dict[str, str]:
     tables |= permuted_tables()
     tables |= inside_tables()
     tables |= sweep_tables()
+    tables |= failure_tables()
     if FOLDER.exists():
         tables |= {"one_by_one": one_by_one_table(), "one_by_one-alone": alone_table()}
     for name in run_names():
