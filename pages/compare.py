@@ -16,7 +16,7 @@ from scipy import stats
 
 from configs.schema import Config
 from pages.contents import EvaluatedRun
-from reporting.statistics import Interval
+from reporting.statistics import Interval, has_spread
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def difference(group: Sequence[EvaluatedRun], other: Sequence[EvaluatedRun]) -> 
 
 def _welch(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Half the 95 % interval of the difference of two means (Welch 1947); 0 where nothing varies."""
-    parts = np.array([values.var(ddof=1) / len(values) for values in (one, other)])
-    if parts.sum() == 0:
+    if not (has_spread(one) or has_spread(other)):
         return 0.0
+    parts = np.array([values.var(ddof=1) / len(values) for values in (one, other)])
     freedom = parts.sum() ** 2 / (parts**2 / [len(one) - 1, len(other) - 1]).sum()
     return float(stats.t.ppf(0.975, freedom) * np.sqrt(parts.sum()))
 

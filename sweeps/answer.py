@@ -21,6 +21,8 @@ from sweeps.summary import ArmSummary, summarize
 from sweeps.tasks import task_results
 from training.sessions import FROM, WHEN
 
+_SECONDARY = {"area": "", "final": " (secondary)"}
+
 
 def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     """Write runs.csv, arms.csv, comparisons.csv, of robots tasks.csv, and report.html; returns the answer in words.
@@ -54,7 +56,7 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     )
     said = [("done", f"{len(results)} of {len(runs)} runs."), *_not_alike(results)] + [
         (
-            f"{arm} against {first}, {MEASURES[measure]}",
+            f"{arm} against {first}, {MEASURES[measure]}{_SECONDARY[measure]}",
             verdict_of(arm, first, found, len(sweep.seeds)),
         )
         for measure, by_arm in compared.items()
@@ -63,7 +65,7 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     title = f"{out.name}: {', '.join(arms)}"
     write_sections(
         title,
-        lambda: sections_of(sweep, runs, results, summaries, compared, said),
+        lambda: sections_of(sweep, runs, results, summaries, compared, by_task, said),
         out / "report.html",
     )
     table = tabulate(_console_rows(summaries), headers="firstrow", tablefmt="github")
@@ -118,7 +120,8 @@ def verdict_of(arm: str, first: str, found: Comparison, planned: int) -> str:
     if found.more_seeds is None:
         return said + "Undecided."
     more = f"{found.more_seeds} more seed{'' if found.more_seeds == 1 else 's'}"
-    return said + f"Undecided: it takes at least about {more}, if mean and spread stay as they are."
+    stays = "the differences stay" if found.interval is None else "mean and spread stay"
+    return said + f"Undecided: it takes at least about {more}, if {stays} as they are."
 
 
 def _how_sure(found: Comparison) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pages.contents import Picture, Table
 from reporting.comparison import LEAST_SEEDS, Comparison
-from reporting.statistics import mean_rate_interval
+from reporting.statistics import has_spread, mean_rate_interval
 from sweeps.results import Result
 
 _PROGRESS = {"train_mt10.py": "environment steps", "train_permuted_mnist.py": "tasks learned"}
@@ -38,12 +38,14 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             color=f"C{index % 7}",
             label=f"{arm}, n = {len(own)}",
         )
-        bands = [mean_rate_interval(column) if len(own) > 1 else (nan, nan) for column in rates.T]
+        bands = [
+            mean_rate_interval(column) if has_spread(column) else (nan, nan) for column in rates.T
+        ]
         if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
             low, high = 100 * np.array(bands).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
         for row, mean, (low, high) in zip(rows, means, bands, strict=True):
-            row.append(f"{mean:.1%}" + (f" ({low:.1%} to {high:.1%})" if low < high else ""))
+            row.append(f"{mean:.1%}" + (f" ({low:.1%} to {high:.1%})" if low <= high else ""))
     unit = "" if scale == 1 else ", all tasks [million]"
     axes.locator_params(axis="x", integer=scale == 1)
     axes.set(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from configs.errors import UsageError
 from configs.loading import MULTI_TASK
 from configs.plain_yaml import read_yaml
+from configs.schema import Config
 from reporting.rows import read_rows
 from sweeps.execution import BEGUN
 from sweeps.runs import COLUMNS, Run, read_json
@@ -19,10 +20,19 @@ from training.sessions import machine_in_words, read_sessions, without_repeats
 
 GOALS = (0.5, 0.9, 0.99)
 """Success rates whose first crossing is looked for."""
-MEASURES = {"area": "mean over the run", "final": "at the end (secondary)"}
+MEASURES = {"area": "mean over the run", "final": "at the end"}
 """Attribute of `Result` -> in words. The first is what a sweep is decided by."""
 _ROUNDING = 1e-9
 """The mean of tasks' rates can be 0.8999999999999998 where nine of ten episodes succeed."""
+
+
+class OfTask(NamedTuple):
+    """What came of one task in a run, as fractions."""
+
+    area: float
+    """Mean of the task's own curve, as of all tasks."""
+    final: float
+    """Success in the report."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Result:
         rates: success, or accuracy, in them `[k]`.
         final: success in the report, which plays more goals; accuracy over all tasks.
         area: mean of the curve, straight between evaluations, over the whole run.
-        tasks: of robots: task -> its own area, and its success in the report.
+        tasks: of robots, by name.
         reached: of `GOALS`: steps and hours of the first evaluation there; `None` where none is. Empty for
             images, whose accuracy begins high and falls.
         hours: of training.
@@ -48,7 +58,7 @@ class Result:
     rates: NDArray[np.float64]
     final: float
     area: float
-    tasks: Mapping[str, tuple[float, float]]
+    tasks: Mapping[str, OfTask]
     reached: tuple[tuple[float, float] | None, ...]
     hours: float
     places: tuple[str, ...]
@@ -79,7 +89,7 @@ def results_of(runs: Sequence[Run]) -> list[Result]:
             continue
         try:
             found.append(_result(run, report))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UsageError(
                 f"{run.folder}: report.json and metrics.csv are not those of a finished run ({error!r:.100}); "
                 "copy them again, or delete the folder to make the run again"
@@ -105,29 +115,27 @@ def mean_of_curve(steps: NDArray[np.float64], rates: NDArray[np.float64], from_z
 def _result(run: Run, report: dict[str, Any]) -> Result:
     robots = run.command == "train_mt10.py"
     counter, measure = COLUMNS[run.command]
-    written = read_rows(run.folder / "metrics.csv")
-    _require_whole(run, np.array([float(row[counter]) for row in written]))
-    at = _evaluations(run, written)
-    evaluations, spent = [written[row] for row in at], _hours(written)
-    steps = np.array([float(row[counter]) for row in evaluations] or [run.total])
-    hours = spent[at] if at else spent[-1:]
+    written, config = read_rows(run.folder / "metrics.csv"), _config(run)
+    _require_whole(run, config, np.array([float(row[counter]) for row in written]))
+    evaluated = _evaluations(run, written)
+    rows, spent = [written[place] for place in evaluated], _hours(written)
+    steps = np.array([float(row[counter]) for row in rows] or [run.total])
+    hours = spent[evaluated] if evaluated else spent[-1:]
     final = float(report["mean_success_rate" if robots else "acc"])
-    rates = _rates(evaluations, measure, final)
+    rates = _rates(rows, measure, final)
     first = [np.flatnonzero(rates >= goal - _ROUNDING) for goal in (GOALS if robots else ())]
-    finals = {
-        task: float(of_task["success_rate"])
-        for task, of_task in (report["tasks"].items() if robots else ())
-    }
+    tasks = {}
+    for name in config.env.task_names if config else ():
+        end = float(report["tasks"][name]["success_rate"])
+        curve = _rates(rows, f"{measure}/{name}", end)
+        tasks[name] = OfTask(mean_of_curve(steps, curve, from_zero=True), end)
     return Result(
         run=run,
         steps=steps,
         rates=rates,
         final=final,
         area=mean_of_curve(steps, rates, from_zero=robots),
-        tasks={
-            task: (mean_of_curve(steps, _rates(evaluations, f"{measure}/{task}", end), True), end)
-            for task, end in finals.items()
-        },
+        tasks=tasks,
         reached=tuple(
             (float(steps[at[0]]), float(hours[at[0]])) if len(at) else None for at in first
         ),
@@ -135,6 +143,14 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
         places=_places(run),
         sessions=tuple(read_sessions(run.folder)),
     )
+
+
+def _config(run: Run) -> Config | None:
+    """The settings that a run of robots has recorded."""
+    if run.command != "train_mt10.py":
+        return None
+    path = run.folder / "config.yaml"
+    return MULTI_TASK.parse_recorded(read_yaml(path), str(path))
 
 
 def _evaluations(run: Run, written: Sequence[dict[str, str]]) -> list[int]:
@@ -159,14 +175,10 @@ def _hours(written: Sequence[dict[str, str]]) -> NDArray[np.float64]:
     return np.fmax.accumulate([0.0, *known])[1:]
 
 
-def _require_whole(run: Run, counted: NDArray[np.float64]) -> None:
+def _require_whole(run: Run, config: Config | None, counted: NDArray[np.float64]) -> None:
     """Refuse the rows of a file that was lost or cut on its way here: they would give another area."""
     last = counted.max(initial=0.0)
-    interval = 1
-    if run.command == "train_mt10.py":
-        path = run.folder / "config.yaml"
-        recorded = MULTI_TASK.parse_recorded(read_yaml(path), str(path))
-        interval = recorded.recording.log_interval_env_steps
+    interval = config.recording.log_interval_env_steps if config else 1
     if last < run.total // interval * interval:  # a row is written when it is due, not at the end
         raise UsageError(
             f"{run.folder}/metrics.csv: ends at {last:,.0f} of {run.total:,}, and yet there is a report.json; "

@@ -11,7 +11,7 @@ from sweeps.pictures import curves, differences
 from sweeps.results import MEASURES, Result
 from sweeps.runs import Run, progress_of
 from sweeps.summary import ArmSummary
-from sweeps.tasks import heat_map, task_results
+from sweeps.tasks import TaskResult, heat_map
 
 
 def sections_of(
@@ -20,6 +20,7 @@ def sections_of(
     results: Sequence[Result],
     summaries: Sequence[ArmSummary],
     compared: Mapping[str, Mapping[str, Comparison]],
+    by_task: Sequence[TaskResult],
     said: Sequence[tuple[str, str]],
 ) -> list[Section]:
     """All sections, in their order.
@@ -30,6 +31,7 @@ def sections_of(
         results: of those that are done.
         summaries: of the arms that have any.
         compared: measure -> arm -> its comparison with the first.
+        by_task: of robots.
         said: the answer: what is compared, and what is said of it.
     """
     others = len(sweep.arms) - 1
@@ -43,7 +45,6 @@ def sections_of(
     ]
     if pictures:
         found.append(Section("Differences", pictures=pictures))
-    by_task = task_results(results)
     if by_task:
         found.append(
             Section("Tasks", pictures=[heat_map(by_task, measure) for measure in MEASURES])

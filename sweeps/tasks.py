@@ -14,10 +14,12 @@ from pages.contents import Picture, Table
 from reporting.rows import read_rows
 from sweeps.results import MEASURES, Result
 
-_HALF = 0.5
-"""Success at the end below which a task counts as not learned."""
+NOT_LEARNED = 0.5
+"""A task counts as not learned with less success than this at the end."""
 _MOST_NUMBERS = 12
 """Tasks up to which the cells hold their numbers."""
+_DARK = 0.45
+"""Success below which a cell's colour needs white numbers."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class TaskResult:
         arm: name.
         seed: of the run.
         task: name.
-        area: mean success over the run, as of all tasks.
-        final: success in the report.
+        area: mean of its curve over the run, a fraction.
+        final: success in the report, a fraction.
     """
 
     arm: str
@@ -42,9 +44,9 @@ class TaskResult:
 def task_results(results: Sequence[Result]) -> list[TaskResult]:
     """Of all tasks of all runs, in the order of the runs; none of images, whose tasks are all of one kind."""
     return [
-        TaskResult(result.run.arm, result.run.seed, task, area, final)
+        TaskResult(result.run.arm, result.run.seed, task, *found)
         for result in results
-        for task, (area, final) in result.tasks.items()
+        for task, found in result.tasks.items()
     ]
 
 
@@ -75,11 +77,11 @@ def heat_map(found: Sequence[TaskResult], measure: str) -> Picture:
         for arm in arms
     }
     means = np.array([[values[task, arm].mean() for arm in arms] for task in tasks])
-    in_words = MEASURES[measure].removesuffix(" (secondary)")
+    in_words = MEASURES[measure]
     of_final = measure == "final"
     caption = f"Success on each task, {in_words}, in per cent. Means over an arm's runs."
     if of_final:
-        caption += f" In the table: how many runs end below {_HALF:.0%} on a task."
+        caption += f" In the table: how many runs end below {NOT_LEARNED:.0%} on a task."
     rows = [(task, *(_cell(values[task, arm], of_final) for arm in arms)) for task in tasks]
     return Picture(
         _draw(means, tasks, arms),
@@ -90,7 +92,7 @@ def heat_map(found: Sequence[TaskResult], measure: str) -> Picture:
 
 
 def _cell(rates: NDArray[np.float64], of_final: bool) -> str:
-    below = np.count_nonzero(rates < _HALF)
+    below = np.count_nonzero(rates < NOT_LEARNED)
     return f"{rates.mean():.1%}" + (f" ({below} of {len(rates)})" if of_final and below else "")
 
 
@@ -104,7 +106,7 @@ def _draw(means: NDArray[np.float64], tasks: Sequence[str], arms: Sequence[str])
     axes.set_yticks(range(len(tasks)), tasks)
     if len(tasks) <= _MOST_NUMBERS:
         for (row, column), mean in np.ndenumerate(means):
-            colour = "white" if mean < 0.6 else "black"
+            colour = "white" if mean < _DARK else "black"
             text = f"{100 * mean:.0f}"
             axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
     return figure

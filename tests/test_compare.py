@@ -75,8 +75,9 @@ def test_with_one_seed_the_interval_is_of_the_goals_and_says_so() -> None:
 
 
 def test_equal_runs_have_no_spread_to_estimate_from() -> None:
-    found = difference([run(1.0, 1), run(1.0, 2)], [run(0.5, 1), run(0.5, 2)])
-    assert found.interval == (0.5, 0.5)
+    alike = [run(0.38, seed) for seed in range(3)]  # whose variance is not 0, but 1e-33
+    found = difference(alike, [run(0.5, seed) for seed in range(3)])
+    assert found.interval == (found.value, found.value) == pytest.approx((-0.12, -0.12))
 
 
 def test_the_comparison_names_what_differs_and_counts_seeds() -> None:

@@ -33,7 +33,7 @@ SWEEP = Sweep(
     arms={"a": None, "b": {"network": {"activation": "relu"}}}, seeds=[1, 2, 3], config="smoke"
 )
 
-TASKS = ("reach-v3", "push-v3")
+TASKS = load_config("smoke").env.task_names
 COLUMNS = tuple(f"eval/success_rate/{task}" for task in TASKS)
 
 
@@ -45,8 +45,9 @@ def finish(run: Run, rates: Sequence[float], final: float) -> None:
     columns = ("env_steps", "eval/success_rate", *COLUMNS, "time/elapsed_hours")
     lines = [",".join(columns)]
     for index, rate in enumerate(rates):
-        of_tasks = f"{rate / 2},{3 * rate / 2}"
-        lines += [f"{500 * index + 250},,,,", f"{500 * (index + 1)},{rate},{of_tasks},{index + 1}"]
+        of_tasks = ",".join(f"{rate * (0.5 + place % 2)}" for place in range(len(TASKS)))
+        lines += [f"{500 * index + 250},," + "," * len(TASKS)]
+        lines += [f"{500 * (index + 1)},{rate},{of_tasks},{index + 1}"]
     (run.folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     tasks = {task: {"success_rate": final} for task in TASKS}
     report = {"mean_success_rate": final, "tasks": tasks}
@@ -74,7 +75,7 @@ def test_a_runs_result(runs: list[Run]) -> None:
 
 
 def test_each_tasks_result_and_its_table(runs: list[Run], tmp_path: Path) -> None:
-    """`finish` lets reach have half the mean in evaluations, and push three halves of it."""
+    """`finish` lets every other task have half the mean in evaluations, and the rest three halves of it."""
     first = results_of(runs)[0]
     assert first.tasks["reach-v3"] == pytest.approx((first.area / 2, 0.5))
     assert first.tasks["push-v3"] == pytest.approx((1.5 * first.area, 0.5))
@@ -87,13 +88,16 @@ def test_each_tasks_result_and_its_table(runs: list[Run], tmp_path: Path) -> Non
     assert [(row["arm"], row["seed"], row["task"]) for row in rows[:3]] == [
         ("a", "1", "reach-v3"),
         ("a", "1", "push-v3"),
-        ("b", "1", "reach-v3"),
+        ("a", "1", "pick-place-v3"),
     ]
-    assert (rows[0]["final"], len(rows)) == ("0.2", 12)
+    assert (rows[0]["final"], len(rows)) == ("0.2", 6 * len(TASKS))
     picture = heat_map(task_results(results_of(runs)), "final")
     assert picture.table.headers == ("task", "a", "b")
     b = f"{0.8 + 0.01 * 2:.1%}"
-    assert picture.table.rows == [("reach-v3", "40.0% (1 of 3)", b), ("push-v3", "50.0%", b)]
+    assert picture.table.rows[:2] == [
+        ("reach-v3", "40.0% (1 of 3)", b),
+        ("push-v3", "50.0%", b),
+    ]
 
 
 def test_nine_of_ten_are_90_percent_for_a_sum_that_is_rounded(runs: list[Run]) -> None:
@@ -110,7 +114,10 @@ def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list
     path = runs[0].folder / "metrics.csv"
     header = path.read_text().splitlines()[0]
     rows = ((0, "", 0.5), (500, 0.2, ""), (700, "", 1.5), (1000, 0.6, ""), (1500, 0.95, ""))
-    lines = [f"{at},{rate},{rate},{rate},{hours}" for at, rate, hours in (*rows, (2000, 0.9, 4.0))]
+    lines = [
+        f"{at},{','.join([f'{rate}'] * (1 + len(TASKS)))},{hours}"
+        for at, rate, hours in (*rows, (2000, 0.9, 4.0))
+    ]
     path.write_text("\n".join([header, *lines, ""]))
     first = results_of(runs)[0]
     assert first.steps.tolist() == [500, 1000, 1500, 2000]
@@ -123,6 +130,8 @@ def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list
     [
         ("report.json", b"{}"),
         ("report.json", b'{"mean_success_rate": null}'),
+        ("report.json", b'{"mean_success_rate": 1, "tasks": null}'),
+        ("report.json", b'{"mean_success_rate": 1, "tasks": {"reach-v3": {"success_rate": 1}}}'),
         ("metrics.csv", b"steps\n2000\n"),
         ("metrics.csv", b"env_steps,eval/success_rate,time/elapsed_hours\n2000,\xff,1\n"),
     ],
@@ -292,17 +301,22 @@ def test_what_holms_method_alone_decides_is_said_so() -> None:
 
 def test_without_a_spread_there_is_no_interval(tmp_path: Path) -> None:
     """Two seeds that failed alike must not look like two that are certain."""
-    runs = runs_of(replace(SWEEP, seeds=[1, 2]), tmp_path / "alike")
+    two, three = (replace(SWEEP, seeds=seeds) for seeds in ([1, 2], [1, 2, 3]))
+    runs = runs_of(three, tmp_path / "alike")
     for run in runs:
-        finish(run, [0.0, 0.0, 0.5, 0.5], 1.0 if run.arm == "a" else 0.0)
-    said = write_answer(replace(SWEEP, seeds=[1, 2]), runs, tmp_path)
+        finish(run, [0.0, 0.1, 0.5, 0.7], 1.0 if run.arm == "a" else 0.0)  # 3 x 0.1: not 0.3
+    said = write_answer(two, [run for run in runs if run.seed < 3], tmp_path)
     assert "-100.0 points (no spread between 2 seeds, so no interval). Undecided: fewer" in said
+    said = write_answer(three, runs, tmp_path)
+    assert (
+        "3 seeds, so no interval). Undecided: it takes at least about 3 more seeds, if the" in said
+    )
     assert "nan" not in said
     assert "100.0% to 100.0%" not in said
     assert "0.0% to 0.0%" not in said
     page = (tmp_path / "report.html").read_text()
     assert "nan" not in re.sub(r"data:[^\"]*", "", page)
-    assert "0.0% to 0.0%" not in page
+    assert "% to " not in page
     for row in csv.DictReader((tmp_path / "comparisons.csv").open()):
         assert (row["interval_low"], row["corrected_high"], row["bootstrap_low"]) == ("", "", "")
     six = compare({"b": np.full(6, -1.0)})["b"]

@@ -8,7 +8,7 @@ from docs.build.markdown import table
 from docs.build.published import read_published_tasks
 from docs.build.runs import RESULTS, ROOT, Run, read_csv, read_runs
 from reporting.report import format_table, read_report
-from reporting.statistics import mean_interval
+from reporting.statistics import has_spread, mean_rate_interval
 
 
 def run_tables(name: str) -> dict[str, str]:
@@ -59,8 +59,8 @@ def runs_table(runs: list[Run]) -> str:
         )
     means = np.array([run.report["mean_success_rate"] for run in runs])
     if len(means) > 1:
-        low, high = mean_interval(means)
-        interval = f"{max(low, 0):.1%} - {min(high, 1):.1%}" if low < high else "-"
+        low, high = mean_rate_interval(means)
+        interval = f"{low:.1%} - {high:.1%}" if has_spread(means) else "-"
         rows.append(("**mean**", "", "", "", f"**{means.mean():.1%}**", interval))
     return table((*headers, f"success, {goals} goals per task", "interval"), rows)
 

@@ -74,12 +74,11 @@ def _arms(rows: list[dict[str, str]]) -> str:
 
 
 def _comparisons(rows: list[dict[str, str]]) -> str:
-    names = {"area": "mean over the run", "final": "at the end"}
     headers = ("arm", "measure", "difference [points]", "95 %", "corrected", "n", "verdict")
     cells = [
         (
             f"{row['arm']} against {row['against']}",
-            names[row["measure"]],
+            MEASURES[row["measure"]],
             f"{100 * float(row['difference']):+.1f}",
             _ends(row, "interval"),
             _ends(row, "corrected"),
