@@ -21,7 +21,7 @@ from pages.compare import (
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
 from pages.one_by_one import kept
-from reporting.statistics import has_spread, mean_rate_interval
+from reporting.statistics import mean_rate_in_words
 
 
 def sections_of(
@@ -102,10 +102,7 @@ def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
     rows = []
     for index, group in enumerate(groups):
         rates = np.array([run.report["mean_success_rate"] for run in group])
-        success = f"{rates.mean():.1%}"
-        if has_spread(rates):
-            low, high = mean_rate_interval(rates)
-            success += f" ({low:.1%} to {high:.1%})"
+        success = mean_rate_in_words(rates)
         cell = _difference_cell(group, groups[0]) if index else "-"
         differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
         names = ", ".join(run.name for run in group)

@@ -123,7 +123,7 @@ def _comparison(
         verdict = "more" if mean > 0 else "less"
     elif seeds >= LEAST_SEEDS and p_equal < LEVEL / 2:
         verdict = "equal"
-    spread = seeds > 1 and has_spread(values)
+    spread = has_spread(values)
     corrected = 1 - LEVEL / number
     return Comparison(
         seeds=seeds,

@@ -32,6 +32,15 @@ def mean_rate_interval(values: NDArray[np.float64], confidence: float = 0.95) ->
     return max(0.0, low), min(1.0, high)
 
 
+def mean_rate_in_words(values: NDArray[np.float64]) -> str:
+    """The mean of rates `[n]` in per cent, with its 95 % interval where there is one: `85.0% (80.1% to 89.9%)`."""
+    said = f"{values.mean():.1%}"
+    if not has_spread(values):
+        return said
+    low, high = mean_rate_interval(values)
+    return f"{said} ({low:.1%} to {high:.1%})"
+
+
 def mean_success_interval(success: NDArray[np.bool_], confidence: float = 0.95) -> Interval:
     """Interval of the mean over tasks, from the Wilson intervals `[l, u]` of the tasks.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import nan
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pages.contents import Picture, Table
 from reporting.comparison import LEAST_SEEDS, Comparison
-from reporting.statistics import has_spread, mean_rate_interval
+from reporting.statistics import mean_rate_in_words, mean_rate_interval
 from sweeps.results import Result
 
 _PROGRESS = {"train_mt10.py": "environment steps", "train_permuted_mnist.py": "tasks learned"}
@@ -38,14 +37,11 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
             color=f"C{index % 7}",
             label=f"{arm}, n = {len(own)}",
         )
-        bands = [
-            mean_rate_interval(column) if has_spread(column) else (nan, nan) for column in rates.T
-        ]
         if len(own) >= LEAST_SEEDS:  # of two seeds, the bands of a few arms cover everything
-            low, high = 100 * np.array(bands).T
+            low, high = 100 * np.array([mean_rate_interval(column) for column in rates.T]).T
             axes.fill_between(steps / scale, low, high, color=f"C{index % 7}", alpha=0.15, lw=0)
-        for row, mean, (low, high) in zip(rows, means, bands, strict=True):
-            row.append(f"{mean:.1%}" + (f" ({low:.1%} to {high:.1%})" if low <= high else ""))
+        for row, column in zip(rows, rates.T, strict=True):
+            row.append(mean_rate_in_words(column))
     unit = "" if scale == 1 else ", all tasks [million]"
     axes.locator_params(axis="x", integer=scale == 1)
     axes.set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,33 +68,42 @@ def heat_map(found: Sequence[TaskResult], measure: str) -> Picture:
         found: at least one.
         measure: `area` or `final`.
     """
-    arms = list(dict.fromkeys(one.arm for one in found))
-    tasks = list(dict.fromkeys(one.task for one in found))
-    values = {
-        (task, arm): np.array(
-            [getattr(one, measure) for one in found if (one.task, one.arm) == (task, arm)]
-        )
-        for task in tasks
-        for arm in arms
-    }
-    means = np.array([[values[task, arm].mean() for arm in arms] for task in tasks])
+    rates = _rates(found, measure)
+    tasks, arms = (list(dict.fromkeys(names)) for names in zip(*rates, strict=True))
+    means = np.array([[rates[task, arm].mean() for arm in arms] for task in tasks])
     in_words = MEASURES[measure]
-    of_final = measure == "final"
     caption = f"Success on each task, {in_words}, in per cent. Means over an arm's runs."
-    if of_final:
+    if measure == "final":
         caption += f" In the table: how many runs end below {NOT_LEARNED:.0%} on a task."
-    rows = [(task, *(_cell(values[task, arm], of_final) for arm in arms)) for task in tasks]
     return Picture(
         _draw(means, tasks, arms),
         f"Success on {len(tasks)} tasks of {len(arms)} arms, {in_words}.",
         caption,
-        Table(("task", *arms), rows),
+        task_table(found, measure),
     )
 
 
-def _cell(rates: NDArray[np.float64], of_final: bool) -> str:
+def task_table(found: Sequence[TaskResult], measure: str) -> Table:
+    """The numbers of the heat map; at the end, also how many runs have not learned a task."""
+    rates = _rates(found, measure)
+    tasks, arms = (list(dict.fromkeys(names)) for names in zip(*rates, strict=True))
+    rows = [(task, *(_cell(rates[task, arm], measure) for arm in arms)) for task in tasks]
+    return Table(("task", *arms), rows)
+
+
+def _rates(found: Sequence[TaskResult], measure: str) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Task and arm -> its runs' success `[n]`."""
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for one in found:
+        rates[one.task, one.arm].append(getattr(one, measure))
+    return {cell: np.array(own) for cell, own in rates.items()}
+
+
+def _cell(rates: NDArray[np.float64], measure: str) -> str:
     below = np.count_nonzero(rates < NOT_LEARNED)
-    return f"{rates.mean():.1%}" + (f" ({below} of {len(rates)})" if of_final and below else "")
+    return f"{rates.mean():.1%}" + (
+        f" ({below} of {len(rates)})" if measure == "final" and below else ""
+    )
 
 
 def _draw(means: NDArray[np.float64], tasks: Sequence[str], arms: Sequence[str]) -> Figure:

@@ -14,7 +14,7 @@ from sweeps.definition import read_sweep
 from sweeps.pictures import curves, differences
 from sweeps.results import MEASURES, results_of
 from sweeps.runs import runs_of
-from sweeps.tasks import heat_map, read_task_results, task_results
+from sweeps.tasks import heat_map, read_task_results, task_results, task_table
 
 FOLDER = RESULTS / "sweeps"
 _VERDICTS: dict[Verdict, str] = {
@@ -33,7 +33,7 @@ def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
         tables[f"{name}-comparisons"] = _comparisons(read_csv(answer))
         tasks = answer.with_name("tasks.csv")
         if tasks.is_file():
-            at_the_end = heat_map(read_task_results(tasks), "final").table
+            at_the_end = task_table(read_task_results(tasks), "final")
             tables[f"{name}-tasks"] = table(at_the_end.headers, at_the_end.rows)
     return tables
 
