@@ -24,6 +24,8 @@ _PANEL = 3.6
 """Width and height of a matrix [inches]."""
 _MOST_NUMBERS = 12
 """Tasks up to which the cells of a matrix hold their numbers."""
+_DARK = 45
+"""Per cent below which a cell's colour needs white numbers."""
 
 
 def write_figures(analysis: Analysis, folder: Path) -> None:
@@ -129,7 +131,7 @@ def _draw_matrix(axes: Axes, values: Floats, rows: Sequence[str], columns: Seque
     if len(columns) > _MOST_NUMBERS:
         return
     for (row, column), value in np.ndenumerate(percent):
-        colour = "white" if value < 60 else "black"
+        colour = "white" if value < _DARK else "black"
         text = f"{value:.0f}"
         axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
 

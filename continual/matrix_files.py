@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 12
 """Tasks up to which the cells of the heat map hold their numbers."""
+_DARK = 0.45
+"""Result below which a cell's colour needs white numbers."""
 
 
 def write_matrix(folder: Path, matrix: NDArray[np.float64], tasks: Sequence[str]) -> None:
@@ -52,7 +54,7 @@ def heat_map(matrix: NDArray[np.float64], tasks: Sequence[str]) -> Figure:
         axes.set_yticks(range(len(tasks)), tasks)
         for (row, column), value in np.ndenumerate(matrix):
             if not np.isnan(value):
-                colour = "white" if value < 0.6 else "black"
+                colour = "white" if value < _DARK else "black"
                 text = f"{100 * value:.0f}"
                 axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
     return figure

@@ -16,6 +16,7 @@ from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.failures import failure_tables
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.inside import draw_inside, inside_tables
+from docs.build.looks import look_tables
 from docs.build.markdown import insert_tables
 from docs.build.one_by_one import FOLDER, alone_table, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
@@ -45,6 +46,7 @@ def make_tables() -> dict[str, str]:
     tables |= inside_tables()
     tables |= sweep_tables()
     tables |= failure_tables()
+    tables |= look_tables()
     if FOLDER.exists():
         tables |= {"one_by_one": one_by_one_table(), "one_by_one-alone": alone_table()}
     for name in run_names():

@@ -1,0 +1,98 @@
+"""The study's table of looks: three comparisons made by hand, against scipy's interval."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from docs.build.looks import FIRST_LOOK, FIRST_SEED, LAST_LOOK, Look, look_tables, looks
+
+SEEDS = range(FIRST_SEED, LAST_LOOK + 1)
+ARMS = ["dendrites", "relu", "gate_table", "mlp", "mlp_4x", "film", "attention"]
+NOISE = dict(
+    zip(SEEDS, np.random.default_rng(0).normal(0.0, 0.04, len(SEEDS)).tolist(), strict=True)
+)
+
+
+def areas(difference: dict[int, float]) -> dict[str, dict[int, float]]:
+    first = {seed: 0.6 + 0.001 * (seed % 7) for seed in SEEDS}
+    own = {seed: first[seed] + value for seed, value in difference.items()}
+    return {"dendrites": first, "relu": own}
+
+
+def interval_by_hand(values: list[float]) -> tuple[float, float]:
+    """Of six comparisons: each one has a sixth of the 5 %."""
+    half = float(stats.t.ppf(1 - 0.05 / 12, len(values) - 1))
+    half *= float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
+def test_a_clear_difference_stops_at_the_first_look() -> None:
+    values = {seed: noise - 0.2 for seed, noise in NOISE.items()}
+    (look,) = looks(areas(values), "relu", ARMS)
+    assert (look.seed, look.says) == (FIRST_LOOK, "less")
+    expected = interval_by_hand([values[seed] for seed in range(FIRST_SEED, FIRST_LOOK + 1)])
+    np.testing.assert_allclose(look.corrected, expected)
+
+
+def test_each_look_has_one_seed_more_and_the_last_ones_interval_stops_it() -> None:
+    values = {seed: noise + 0.025 for seed, noise in NOISE.items()}
+    found = looks(areas(values), "relu", ARMS)
+    assert [look.seed for look in found] == list(range(FIRST_LOOK, found[-1].seed + 1))
+    for look in found:
+        low, high = interval_by_hand([values[seed] for seed in range(FIRST_SEED, look.seed + 1)])
+        np.testing.assert_allclose(look.corrected, (low, high))
+        stops = low > 0 or high < 0 or (low > -0.05 and high < 0.05)
+        assert stops == (look.says != "undecided")
+        assert stops <= (look is found[-1])
+    assert len(found) > 1
+    assert found[-1].seed < LAST_LOOK
+
+
+def test_equal_is_within_five_points() -> None:
+    (look,) = looks(areas({seed: noise / 4 for seed, noise in NOISE.items()}), "relu", ARMS)
+    assert look.says == "equal"
+
+
+def test_a_seed_that_is_not_there_ends_the_looks() -> None:
+    wide = {seed: 10 * noise for seed, noise in NOISE.items()}
+    assert [look.seed for look in looks(areas(wide), "relu", ARMS)][-1] == LAST_LOOK
+    without = {seed: value for seed, value in wide.items() if seed != FIRST_LOOK + 2}
+    assert [look.seed for look in looks(areas(without), "relu", ARMS)] == [
+        FIRST_LOOK,
+        FIRST_LOOK + 1,
+    ]
+    del without[FIRST_SEED]
+    assert looks(areas(without), "relu", ARMS) == []
+
+
+def write_runs(folder: Path, found: dict[str, dict[int, float]], seeds: range) -> Path:
+    folder.mkdir()
+    lines = [f"{arm},{seed},{found[arm][seed]!r}" for arm in found for seed in seeds]
+    (folder / "runs.csv").write_text("\n".join(["arm,seed,area", *lines, ""]))
+    return folder
+
+
+def test_the_table_goes_on_with_the_second_folder(tmp_path: Path) -> None:
+    found = areas({seed: 10 * noise for seed, noise in NOISE.items()})
+    first = write_runs(tmp_path / "study", found, range(FIRST_SEED, FIRST_LOOK + 1))
+    further = write_runs(tmp_path / "further", found, range(FIRST_LOOK + 1, FIRST_LOOK + 3))
+    assert look_tables([first])["study-looks"].splitlines()[2:][0].split()[-3:-1] == ["goes", "on"]
+    (row,) = look_tables([first, further])["study-looks"].splitlines()[2:]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    early, *_, late = looks(found, "relu", ARMS)[:3]
+    assert cells == ["relu", in_points(early), "214", in_points(late), "not decided, goes on"]
+
+
+def test_no_table_before_the_first_look(tmp_path: Path) -> None:
+    found = areas({seed: 0.0 for seed in SEEDS})
+    folder = write_runs(tmp_path / "study", found, range(FIRST_SEED, FIRST_LOOK))
+    assert look_tables([folder, tmp_path / "none"]) == {}
+
+
+def in_points(look: Look) -> str:
+    low, high = look.corrected
+    return f"{100 * look.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
