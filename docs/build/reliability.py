@@ -124,5 +124,5 @@ def _soak_table() -> str:
         if not np.isclose(trend["low"], trend["high"]):
             change += f" ({trend['low']:+.1f} to {trend['high']:+.1f})"
         rows.append((label, f"{trend['mean']:,.{digits}f}", change))
-    hours = f"over {read_soak()['hours'][-1]:.2f} hours"
+    hours = f"second half of {read_soak()['hours'][-1]:.2f} hours"
     return table((hours, "mean", "change per hour"), rows)
