@@ -276,10 +276,16 @@ def test_json_has_ratios_machine_and_command(tmp_path: Path) -> None:
     assert "x_over_y" in result.table()
 
 
-def test_the_loop_is_read_after_its_first_two_rows() -> None:
-    times = read_times(ROOT / "docs/results/quick-seed0.csv")
-    assert all(name.startswith("time/") for name in times)
-    assert 0 < times["time/fraction_learn"] < 1
+def test_the_loop_is_read_after_its_first_two_rows(tmp_path: Path) -> None:
+    rows = [(0.1, 900), (0.2, 800), ("", ""), (0.3, 5), (0.4, 9), (0.5, 6)]
+    lines = [
+        f"7,{hours},{learn}" for hours, learn in rows
+    ]  # the one without a time is an evaluation's
+    (tmp_path / "metrics.csv").write_text(
+        "\n".join(["env_steps,time/elapsed_hours,time/fraction_learn", *lines, ""])
+    )
+    times = read_times(tmp_path / "metrics.csv")
+    assert times == {"time/elapsed_hours": 0.4, "time/fraction_learn": 6}
 
 
 @pytest.mark.parametrize(

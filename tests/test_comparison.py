@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from reporting.comparison import MARGIN, bootstrap_interval, compare, holm
+from docs.build.looks import FIRST_LOOK, FIRST_SEED, LAST_LOOK
+from reporting.comparison import LEVEL, MARGIN, bootstrap_interval, compare, holm
+from sweeps.definition import read_sweep
 
 
 def test_holm_by_hand() -> None:
@@ -133,7 +136,7 @@ def test_corrected_intervals_hold_together_and_null_differences_are_rarely_calle
     rng = np.random.default_rng(2)
     studies, called, missed = 1_000, 0, 0
     for _ in range(studies):
-        found = compare({name: rng.normal(0, 0.1, 12) for name in "abc"}).values()
+        found = compare({name: rng.normal(0, 0.1, 9) for name in "abc"}).values()
         called += any(one.verdict in ("more", "less") for one in found)
         missed += any(not one.corrected[0] < 0 < one.corrected[1] for one in found)
     most = stats.binom.ppf(0.9999, studies, 0.05)
@@ -145,15 +148,17 @@ def test_corrected_intervals_hold_together_and_null_differences_are_rarely_calle
 def test_nine_looks_find_something_in_nothing_in_a_tenth_of_all_studies() -> None:
     """docs/study.md: six arms and the one they share, without a difference, looked at after 12 to 20 seeds."""
     rng = np.random.default_rng(4)
-    studies, arms, most = 4_000, 6, 20
-    rates = rng.normal(0, 1, (studies, arms + 1, most))
+    looks = range(FIRST_LOOK - FIRST_SEED + 1, LAST_LOOK - FIRST_SEED + 2)
+    assert (looks[0], looks[-1]) == (12, 20)
+    studies, arms = 4_000, len(read_sweep(ROOT / "examples" / "study.yaml").arms) - 1
+    rates = rng.normal(0, 1, (studies, arms + 1, looks[-1]))
     differences = rates[:, 1:] - rates[:, :1]  # [studies, arms, seeds]
     found = np.zeros((studies, arms), dtype=bool)
-    for seeds in range(12, most + 1):
+    for seeds in looks:
         so_far = differences[..., :seeds]
         t = so_far.mean(-1) / so_far.std(-1, ddof=1) * np.sqrt(seeds)
-        found |= np.abs(t) > stats.t.ppf(1 - 0.05 / 2 / arms, seeds - 1)
-        if seeds == 12:
+        found |= np.abs(t) > stats.t.ppf(1 - LEVEL / 2 / arms, seeds - 1)
+        if seeds == looks[0]:
             assert found.any(axis=1).mean() == pytest.approx(0.042, abs=0.01)
     assert found.any(axis=1).mean() == pytest.approx(0.107, abs=0.015)
 
@@ -162,7 +167,7 @@ def test_nine_looks_find_something_in_nothing_in_a_tenth_of_all_studies() -> Non
 def test_equality_is_rarely_called_at_the_margin() -> None:
     """Where the true difference is five points, in at most 2.5 % of 1,000 studies."""
     rng = np.random.default_rng(3)
-    found = [compare({"a": rng.normal(MARGIN, 0.02, 12)})["a"] for _ in range(1_000)]
+    found = [compare({"a": rng.normal(MARGIN, 0.02, 9)})["a"] for _ in range(1_000)]
     equal = sum(one.p_equal < 0.025 for one in found)
     assert equal <= stats.binom.ppf(0.9999, 1_000, 0.025)
     assert equal >= stats.binom.ppf(0.0001, 1_000, 0.02)

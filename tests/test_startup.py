@@ -45,9 +45,3 @@ def test_help_and_mistakes_import_nothing_heavy() -> None:
     assert found["heavy"] == []
     helped, refused = "exit 0: usage", "UsageError"
     assert found["answers"] == [helped, *[refused] * 5, helped, *[refused] * 2]
-
-
-def test_importing_the_environments_imports_neither_simulators_nor_torch() -> None:
-    """The simulators live in worker processes, and those need no torch."""
-    code = "import sys, envs; print(sorted({'metaworld', 'mujoco', 'torch'} & set(sys.modules)))"
-    assert run_python("-c", code).stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -153,7 +154,9 @@ def test_a_chunk_in_which_too_many_episodes_are_lost_leaves_a_good_checkpoint(
     restore(run.state, save_newest(run.state, run.checkpoints))
 
 
-def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
+def test_a_signal_stops_a_long_evaluation_at_once(
+    start_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And with it the run, before the row that was due; a second Ctrl-C does not wait for anything."""
     run = start_run("--evaluation.interval-env-steps", "8")
     numbers = STOPPING
@@ -161,8 +164,14 @@ def test_a_signal_stops_a_long_evaluation_at_once(start_run: StartRun) -> None:
     with run.signals:
         for _ in range(2):
             play_and_learn(run.state)
-        run.signals.check()
-        signal.raise_signal(signal.SIGTERM)
+        checks, check = itertools.count(1), run.signals.check
+
+        def check_with_a_signal() -> None:
+            if next(checks) == 3:  # in the middle of the evaluation's first episode
+                signal.raise_signal(signal.SIGTERM)
+            check()
+
+        monkeypatch.setattr(run.signals, "check", check_with_a_signal)
         with pytest.raises(StopRequested):
             run.recorder.record()
         assert run.state.progress.last_evaluation_env_steps == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +14,10 @@ import numpy as np
 import psutil
 import pytest
 from conftest import (
-    ROOT,
     TINY,
     refused,
     resume,
     rows_written,
-    run_python,
     succeed,
     training_process,
     wait_until,
@@ -37,7 +34,7 @@ from tests.stress.fuzz import (
     fuzz_policies,
 )
 from tests.stress.kills import survive_kills
-from tests.stress.small_run import SMALL, command
+from tests.stress.small_run import SMALL
 from tests.stress.soak import Trend, soak
 from tests.stress.workers import harm_workers
 from training.checkpoints.folder import find_checkpoint
@@ -65,9 +62,9 @@ def test_no_file_does_more_than_be_refused(
 def test_many_files_do_no_more_than_be_refused(
     fuzz: Callable[..., Outcomes], tiny_run: Path, tmp_path: Path
 ) -> None:
-    found = fuzz(tiny_run, tmp_path, count=150, seed=2)
+    found = fuzz(tiny_run, tmp_path, count=75, seed=2)
     assert found.failures == []
-    assert found.refused > 75
+    assert found.refused > 35
     assert len(found.messages) > 2
 
 
@@ -90,7 +87,7 @@ def test_runs_with_harmed_workers_end_like_undisturbed_ones(tmp_path: Path) -> N
     assert found.failures == []
     assert found.differences == {}
     assert found.left_over == []
-    assert found.killed + found.frozen >= 2
+    assert found.killed + found.frozen == 2
 
 
 def test_two_processes_do_not_share_a_run_folder(tmp_path: Path) -> None:
@@ -142,24 +139,6 @@ def test_workers_follow_a_trainer_that_is_killed(method: str, tmp_path: Path) ->
     assert not _shared_memory() - shared
 
 
-@pytest.mark.slow
-def test_two_scripts_share_neither_a_run_folder_nor_their_workers(tmp_path: Path) -> None:
-    """As the tests above, without anything that makes them fast."""
-    out, endless = tmp_path / "run", ("--total-env-steps", 10**6)
-    first = subprocess.Popen(command(*SMALL, *endless, "--out", out), cwd=ROOT)
-    try:
-        wait_until(lambda: rows_written(out) >= 1)
-        children = psutil.Process(first.pid).children(recursive=True)
-        second = run_python("train_mt10.py", "--resume", out, "--total-env-steps", 7)
-        assert second.returncode == 2
-        assert f"{out}: in use by process {first.pid} on " in second.stderr
-    finally:
-        first.kill()
-        first.wait()
-    assert len(children) >= 2
-    assert not psutil.wait_procs(children, timeout=15)[1]
-
-
 # --- the long run --------------------------------------------------------------------------------
 
 
@@ -167,7 +146,7 @@ def test_two_scripts_share_neither_a_run_folder_nor_their_workers(tmp_path: Path
 def test_a_soak_watches_a_run_and_stops_it(tmp_path: Path) -> None:
     out = tmp_path / "soak.csv"
     endless = (*SMALL, "--total-env-steps", 10**8)
-    trends = soak(tmp_path / "run", out, hours=10 / 3600, every_s=0.25, arguments=endless)
+    trends = soak(tmp_path / "run", out, hours=6 / 3600, every_s=0.25, arguments=endless)
     with out.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     samples = dict(zip(header, np.array(rows, float).T, strict=True))

@@ -23,8 +23,8 @@ from sweeps.backends import make_backend
 from sweeps.definition import read_sweep
 from sweeps.execution import BEGUN, execute
 from sweeps.runs import Run, runs_of
-from tests.stress.clusters import HEAD, OTHER, has_slurm, one_node_slurm, two_ray_nodes
-from tests.stress.sweeps import ARMS, Backend, disturb_sweep, run_undisturbed
+from tests.stress.clusters import HEAD, OTHER, has_slurm, one_node_slurm
+from tests.stress.sweeps import ARMS, KINDS, Backend, disturb_sweep, run_undisturbed
 from training.run_lock import is_locked, lock_run
 
 ENDLESS = ARMS.format(steps=10**6, seeds=[1])
@@ -40,7 +40,7 @@ def calm(shared_folder: Path) -> Path:
     folder = shared_folder / "undisturbed-sweep"
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
-            run_undisturbed(folder, seeds=[1], steps=900)
+            run_undisturbed(folder, seeds=[1], steps=1200)
     return folder / "calm"
 
 
@@ -51,11 +51,12 @@ def test_a_sweep_that_is_killed_and_continued_ends_as_an_undisturbed_one(
     calm: Path, tmp_path: Path, backend: Backend
 ) -> None:
     """The long form is `python -m tests.stress sweeps`."""
-    found = disturb_sweep(tmp_path, calm, backend, kills=3, seed=7)
+    kinds = KINDS[backend]
+    found = disturb_sweep(tmp_path, calm, backend, kinds, seed=7)
     assert found.failures == []
     assert found.differences == []
-    assert sum(found.kills.values()) >= 1
-    assert sum(found.places.values()) >= 2
+    assert found.kills == dict.fromkeys(kinds, 1)
+    assert found.saved >= 1  # also where the nodes ignore SIGINT, as those of the cluster do
     if backend == "ray":
         assert found.places.keys() == {HEAD, OTHER}
 
@@ -95,32 +96,6 @@ def test_ctrl_c_saves_every_run(tmp_path: Path) -> None:
     wait_until(
         lambda: not [one for one in psutil.process_iter(["cmdline"]) if str(out) in str(one.info)]
     )
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(200)
-def test_ctrl_c_saves_the_runs_on_a_ray_cluster(tmp_path: Path) -> None:
-    """Also where the nodes ignore SIGINT."""
-    file, out, cluster = tmp_path / "endless.yaml", tmp_path / "out", tmp_path / "cluster"
-    file.write_text(ENDLESS)
-    cluster.mkdir()
-    runs = runs_of(read_sweep(file), out)
-    with two_ray_nodes(cluster) as nodes:
-        command = [sys.executable, "sweep.py", str(file), "--out", str(out), "--cores", "1"]
-        driver = subprocess.Popen(
-            [*command, "--backend", "ray", "--address", nodes.address],
-            cwd=ROOT,
-            env=nodes.environment,
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(lambda: all(rows_written(run.folder) > 1 for run in runs))
-            driver.send_signal(signal.SIGINT)
-            assert driver.wait(timeout=60) == 128 + signal.SIGINT
-        finally:
-            driver.kill()
-        assert [run.state for run in runs] == ["begun", "begun"]
-        assert all("stopped; saved" in run.log.read_text() for run in runs)
 
 
 @pytest.mark.slow

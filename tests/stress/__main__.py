@@ -33,7 +33,7 @@ from tests.stress.fuzz import (
 from tests.stress.kills import survive_kills
 from tests.stress.small_run import SMALL, tell, train
 from tests.stress.soak import soak
-from tests.stress.sweeps import disturb_sweep, run_undisturbed
+from tests.stress.sweeps import disturb_sweep, random_kinds, run_undisturbed
 from tests.stress.workers import harm_workers
 
 
@@ -125,7 +125,10 @@ def _soak(folder: Path, command: StressCommand) -> dict[str, Any]:
 def _sweeps(folder: Path, command: StressCommand) -> dict[str, Any]:
     """Two arms with three seeds, of two thousand steps."""
     calm = run_undisturbed(folder / "undisturbed", seeds=[1, 2, 3], steps=2_000)
-    found = disturb_sweep(folder, calm, command.backend, kills=command.count, seed=command.seed)
+    kinds = random_kinds(command.backend, command.count, command.seed)
+    found = disturb_sweep(
+        folder, calm, command.backend, kinds, seed=command.seed, longest_wait_s=12.0
+    )
     return asdict(found)
 
 

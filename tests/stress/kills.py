@@ -134,6 +134,7 @@ def _wait_for_save(process: subprocess.Popen, folder: Path, moments: random.Rand
         if saves == 0:
             time.sleep(moments.uniform(0.0, 0.02))
             return
+        time.sleep(0.001)
 
 
 def _shared_memory() -> set[str]:

@@ -35,7 +35,15 @@ arms:
   relu: {{network: {{activation: relu}}}}
 seeds: {seeds}
 """
+KINDS: dict[Backend, tuple[str, ...]] = {
+    "local": ("stop", "run", "driver"),
+    "ray": ("node", "stop", "run", "driver"),
+    "slurm": ("warning", "stop", "run", "driver"),
+}
+"""What can be killed: the second node, which comes back; a job's time, by Slurm's warning; the driver by SIGTERM, which
+lets the runs save; a run; the driver by SIGKILL. It is started again after both."""
 _LONGEST_S = 900.0
+_QUEUED_AGAIN_S = 60.0
 
 
 @dataclass
@@ -46,6 +54,8 @@ class Found:
     differences: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
+    saved: int = 0
+    """How often a run that was asked to stop has said that it saved."""
 
 
 def run_undisturbed(folder: Path, seeds: Sequence[int], steps: int) -> Path:
@@ -58,19 +68,37 @@ def run_undisturbed(folder: Path, seeds: Sequence[int], steps: int) -> Path:
     return out
 
 
-def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, seed: int) -> Found:
-    """Kill so many things, one after the other at random moments; then let the sweep end.
+def random_kinds(backend: Backend, number: int, seed: int) -> list[str]:
+    """So many of `KINDS`, each as often as the others, in a random order."""
+    rng = random.Random(seed)
+    kinds: list[str] = []
+    while len(kinds) < number:
+        kinds += rng.sample(KINDS[backend], len(KINDS[backend]))
+    return kinds[:number]
+
+
+def disturb_sweep(
+    folder: Path,
+    calm: Path,
+    backend: Backend,
+    kinds: Sequence[str],
+    *,
+    seed: int,
+    longest_wait_s: float | None = None,
+) -> Found:
+    """Kill one thing after the other; then let the sweep end.
 
     Args:
         folder: for everything.
         calm: of the undisturbed sweep, which is the one to repeat.
         backend: of the disturbed sweep.
-        kills: in all. Each is of the driver, which is started again, of a run, or SIGTERM to the driver, which
-            lets the runs save; with Ray also of a node, which comes back, with Slurm also the warning that a
-            job's time is over. Each kind as often as the others; one that finds nothing to kill does not count.
+        kinds: of `KINDS`, in this order. One that finds nothing to kill is tried again.
         seed: of the moments.
+        longest_wait_s: each kill comes after a random time up to this; by default soon after each run has
+            a row of metrics that is new since the kill before.
     """
     file, harmed = calm / "sweep.yaml", folder / "harmed"
+    runs = runs_of(read_sweep(file), harmed)
     found, rng = Found(), random.Random(seed)
     with ExitStack() as stack:
         flags, environment, ways = _backend(stack, folder, backend)
@@ -88,29 +116,43 @@ def disturb_sweep(folder: Path, calm: Path, backend: Backend, *, kills: int, see
             "run": lambda: _kill_a_run(harmed, rng),
             **ways,
         }
-        while sum(found.kills.values()) < kills:
-            time.sleep(rng.uniform(1, 12))
-            if driver.process.poll() is not None:
-                break  # done already
-            # Each kind as often as the others, in any order.
-            for name in sorted(ways, key=lambda kind: (found.kills.get(kind, 0), rng.random())):
-                if ways[name]():
-                    tell(f"kill: {name}")
-                    found.kills[name] = found.kills.get(name, 0) + 1
+        for kind in kinds:
+            if longest_wait_s is None:
+                _wait_for_rows(runs, driver)
+            time.sleep(rng.uniform(0, longest_wait_s or 0.3))
+            while driver.process.poll() is None:
+                if ways[kind]():
+                    tell(f"kill: {kind}")
+                    found.kills[kind] = found.kills.get(kind, 0) + 1
                     break
+                time.sleep(0.1)
         code = driver.process.wait(_LONGEST_S)
     for wrong in [*driver.wrong, code]:
         if wrong != 0:
             found.failures.append(f"the sweep ended with {wrong}")
             return found
-    sweep = read_sweep(file)
-    for one, other in zip(runs_of(sweep, calm), runs_of(sweep, harmed), strict=True):
+    for one, other in zip(runs_of(read_sweep(file), calm), runs, strict=True):
         found.differences += [
             f"{one.name}: {what}" for what in differences(one.folder, other.folder)
         ]
-    for place in _places(runs_of(sweep, harmed)):
+    for place in _places(runs):
         found.places[place] = found.places.get(place, 0) + 1
+    found.saved = sum(run.log.read_text().count("stopped; saved") for run in runs)
     return found
+
+
+def _wait_for_rows(runs: Sequence[Run], driver: _Driver) -> None:
+    """Until each run that is not done has one more than now, so has got over the last kill; or the sweep is over."""
+    before = {run.name: _rows(run) for run in runs}
+    while driver.process.poll() is None and any(
+        _rows(run) <= before[run.name] and run.state != "done" for run in runs
+    ):
+        time.sleep(0.05)
+
+
+def _rows(run: Run) -> int:
+    path = run.folder / "metrics.csv"
+    return path.read_text().count("\n") if path.is_file() else 0
 
 
 def _backend(
@@ -198,14 +240,24 @@ def _kill_a_node(nodes: RayNodes) -> bool:
 
 
 def _warn_a_job(environment: Mapping[str, str]) -> bool:
-    """What Slurm sends some seconds before a job's time is over."""
-    done = subprocess.run(
-        ["squeue", "-h", "-t", "R", "-o", "%i"], env=environment, capture_output=True, text=True
-    )
-    jobs = done.stdout.split()[:1]
-    for job in jobs:
+    """What Slurm sends some seconds before a job's time is over; the job is queued again, and begins at once."""
+
+    def jobs(state: str) -> list[str]:
+        command = ["squeue", "-h", "-t", state, "-o", "%i"]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True
+        ).stdout.split()
+
+    running = jobs("RUNNING")[:1]
+    for job in running:
         subprocess.run(["scancel", "--signal=USR2", job], env=environment, check=False)
-    return bool(jobs)
+        ends = time.monotonic() + _QUEUED_AGAIN_S
+        while job not in jobs("PENDING") and time.monotonic() < ends:
+            time.sleep(0.2)
+        # By itself, Slurm lets it wait for two minutes.
+        now = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+        subprocess.run(now, env=environment, check=False)
+    return bool(running)
 
 
 def _places(runs: Sequence[Run]) -> Iterator[str]:

@@ -36,7 +36,7 @@ def harm_workers(folder: Path, harms: int, *, total_env_steps: int, seed: int) -
 
     Args:
         folder: for the runs.
-        harms: at least so many.
+        harms: so many.
         total_env_steps: of each run.
         seed: of the moments.
     """
@@ -59,7 +59,7 @@ def harm_workers(folder: Path, harms: int, *, total_env_steps: int, seed: int) -
                 stderr=errors,
             )
         try:
-            workers = _harm(process, moments, found, run / "metrics.csv", said)
+            workers = _harm(process, moments, found, harms, run / "metrics.csv", said)
         finally:
             process.kill()
             process.wait()
@@ -79,10 +79,11 @@ def _harm(
     process: subprocess.Popen,
     moments: random.Random,
     found: HarmedWorkers,
+    most: int,
     metrics: Path,
     said: Path,
 ) -> list[psutil.Process]:
-    """Harm a random worker now and then while the run goes on; every worker there was.
+    """Harm a random worker now and then, until there were `most`, while the run goes on; every worker there was.
 
     The next one comes when the last is mended and the run has got on: a worker that fails again at the
     same step costs its episodes, as docs/reliability.md says.
@@ -97,6 +98,8 @@ def _harm(
         count = said.read_text().count("; restarted,")
         if count > mended:
             mended, size_then = count, size
+        if found.killed + found.frozen == most:
+            continue
         if mended == harmed and size > size_then and workers:
             number = moments.choice([signal.SIGKILL, signal.SIGSTOP])
             try:
