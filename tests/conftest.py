@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import StringIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -21,6 +22,7 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 # A busy machine is not a failure, and CI tries the same examples every time.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -217,3 +219,17 @@ def rows_without_time(run: Path) -> list[list[str]]:
     lines = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
     keep = [i for i, name in enumerate(lines[0]) if not name.startswith("time/")]
     return [[line[i] for i in keep] for line in lines]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that the test saves, in their order."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep_and_save(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep_and_save)
+    return figures

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from docs.build.one_by_one import alone_table, draw_matrices, one_by_one_table
 from docs.build.runs import RESULTS
@@ -60,6 +62,14 @@ def test_the_areas_of_tasks_learned_first(folder: Path) -> None:
     assert [float(cell) for cell in both] == [0.5, 0.55]
 
 
-def test_the_matrices_are_drawn(folder: Path) -> None:
+def test_the_matrices_are_drawn(folder: Path, drawn: list[Figure]) -> None:
+    """Means over the seeds; rows are times, columns are tasks."""
     draw_matrices(folder / "matrices.png", folder)
     assert (folder / "matrices.png").read_bytes().startswith(b"\x89PNG")
+    matrices = {
+        axes.get_title(): axes.images[0].get_array() for axes in drawn[0].axes if axes.images
+    }
+    assert list(matrices) == ["dendrites, k-winners: fine-tuning", "MLP: SI"]
+    mean, alone = matrices.values()
+    np.testing.assert_allclose(mean, [[1.0, 0.0], [0.3, 0.8]])
+    np.testing.assert_allclose(alone, [[0.9, 0.1], [0.9, 0.5]])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from matplotlib.figure import Figure
+
 from docs.build.permuted import draw_permuted, methods_table
 
 
@@ -46,7 +49,7 @@ def test_a_table_of_methods_by_hand(tmp_path: Path) -> None:
     assert cells[3][7:] == ["15.0", "2", "82.0%"]
 
 
-def test_the_figure_is_drawn_from_the_same_files(tmp_path: Path) -> None:
+def test_the_figure_is_drawn_from_the_same_files(tmp_path: Path, drawn: list[Figure]) -> None:
     matrix = [
         [0.9, 0.1, None],
         [None, 0.9, 0.1],
@@ -55,3 +58,6 @@ def test_the_figure_is_drawn_from_the_same_files(tmp_path: Path) -> None:
     write(tmp_path, "digits", 0, matrix)
     draw_permuted("digits", tmp_path / "digits.png", tmp_path)
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+    (line,) = drawn[0].axes[0].lines
+    assert list(line.get_xdata()) == [1, 3]
+    assert list(line.get_ydata()) == pytest.approx([90.0, 100 * (0.8 + 0.8 + 1.0) / 3])

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from agent.observations import ObservationNormalizer
 from agent.plan import resolve
@@ -210,19 +212,49 @@ def is_picture(path: Path) -> bool:
     return content.startswith(b"\x89PNG") and len(content) > 10_000
 
 
+def lines_of(axes: Axes) -> list[tuple[list[float], list[float]]]:
+    """x and y of every line."""
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+
+
 @pytest.mark.parametrize("names", [MT10, MT50], ids=["mt10", "mt50"])
-def test_the_figures_are_drawn(names: tuple[str, ...], tmp_path: Path) -> None:
-    runs = [make_run(seed, names=names) for seed in (1, 2)]
-    out = tmp_path / "figure.png"
-    draw_on_published("quick", runs, read_published(), out)
-    assert is_picture(out)
-    draw_comparison({"one": runs, "other": runs[:1]}, out)
-    assert is_picture(out)
+def test_runs_are_drawn_on_the_published_curves_of_their_tasks(
+    names: tuple[str, ...], tmp_path: Path, drawn: list[Figure]
+) -> None:
+    runs = [make_run(seed, hours=seed, names=names) for seed in (1, 2)]
+    published = read_published()
+    draw_on_published("quick", runs, published, tmp_path / "figure.png")
+    assert is_picture(tmp_path / "figure.png")
+    (figure,) = drawn
+    by_steps, by_hours = (lines_of(axes) for axes in figure.axes)
+    success = pytest.approx([0.3, 0.5])
+    assert by_steps[-2:] == [([1e-4, 2e-4], success)] * 2
+    assert by_hours[-2:] == [([0.5, 1.0], success), ([1.0, 2.0], success)]
+    theirs = by_steps[:-2]
+    assert len(theirs) == (len(published) if names == MT10 else 0)
+    for (steps, rates), (x, y) in zip(published.values(), theirs, strict=False):
+        np.testing.assert_allclose(x, steps / 1e6)
+        np.testing.assert_allclose(y, rates.mean(axis=0))
 
 
-def test_the_soak_is_drawn(tmp_path: Path) -> None:
-    draw_soak(read_soak(), tmp_path / "soak.png")
+def test_the_mean_of_a_network_is_drawn_over_its_seeds(tmp_path: Path, drawn: list[Figure]) -> None:
+    one, other = make_run(1, on_the_way=0.4), make_run(2, on_the_way=0.6, hours=3.0)
+    draw_comparison({"both": [one, other], "first": [one]}, tmp_path / "figure.png")
+    assert is_picture(tmp_path / "figure.png")
+    by_steps, by_hours = (lines_of(axes) for axes in drawn[0].axes)
+    low, high, mean = (pytest.approx(rates) for rates in ([0.3, 0.5], [0.5, 0.7], [0.4, 0.6]))
+    assert [y for _, y in by_steps] == [low, high, mean, low, low]
+    assert by_hours[2] == ([1.0, 2.0], mean)
+
+
+def test_the_soak_is_drawn(tmp_path: Path, drawn: list[Figure]) -> None:
+    samples = read_soak()
+    draw_soak(samples, tmp_path / "soak.png")
     assert is_picture(tmp_path / "soak.png")
+    memory, speed, *_ = (lines_of(axes) for axes in drawn[0].axes)
+    hours = list(samples["hours"])
+    assert memory == [(hours, list(samples[name])) for name in ("trainer_mb", "workers_mb")]
+    assert speed == [(hours, list(samples["env_steps_per_second"]))]
 
 
 def write_metrics(path: Path, tasks: tuple[str, ...], evaluations: int) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from configs import dump_config
@@ -240,7 +241,7 @@ def test_curves_have_a_row_for_each_evaluation(runs: list[Run]) -> None:
 
 
 def test_the_pictures_of_the_documents_are_drawn_from_the_runs(
-    runs: list[Run], tmp_path: Path
+    runs: list[Run], tmp_path: Path, drawn: list[Figure]
 ) -> None:
     (tmp_path / "sweeps" / "ideas" / "sweep.yaml").write_text(
         "config: smoke\narms: {a: {}, b: {network: {activation: relu}}}\nseeds: [1, 2, 3]\n"
@@ -248,9 +249,16 @@ def test_the_pictures_of_the_documents_are_drawn_from_the_runs(
     images = tmp_path / "images"
     images.mkdir()
     draw_sweeps(images, tmp_path / "sweeps")
-    drawn = sorted(path.name for path in images.iterdir())
-    assert drawn == ["ideas-curves.png", "ideas-differences.png", "ideas-tasks.png"]
+    names = sorted(path.name for path in images.iterdir())
+    assert names == ["ideas-curves.png", "ideas-differences.png", "ideas-tasks.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in images.iterdir())
+    in_time, compared, by_task = (figure.axes[0] for figure in drawn)
+    first, other = in_time.lines
+    assert list(first.get_ydata()) == pytest.approx([10, 20, 40, 60])
+    assert list(other.get_ydata()) == pytest.approx([42, 52, 72, 92])
+    # 0.32 all the time but for the way from 0, the first quarter, which counts half
+    assert list(compared.lines[0].get_xdata()) == pytest.approx([100 * 0.32 * 7 / 8])
+    assert by_task.images[0].get_array().shape == (len(TASKS), 2)
 
 
 def test_seeds_that_one_arm_lacks_count_in_no_difference(runs: list[Run], tmp_path: Path) -> None:
