@@ -34,7 +34,7 @@ test: lint ## lint, type check, and every test but the slow ones (three to five 
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the slow tests: kills, harmed workers, fuzz, full disk, wheel, compiled resume
-	$(PYTEST) --numprocesses 3 -m slow  # they also wait: for Slurm, Ray, time limits
+	$(PYTEST) -m slow
 
 test-all: test test-slow ## everything, as CI runs it
 
