@@ -53,7 +53,13 @@ def look_tables(
         for row in read_csv(path) if path.is_file() else ():
             areas[row["arm"]][int(row["seed"])] = float(row["area"])
     rows = [_row(arm, found) for arm in arms[1:] if (found := looks(areas, arm, arms))]
-    headers = ("arm", f"after seed {FIRST_LOOK} [points]", "last look", "there [points]", "result")
+    headers = (
+        "arm",
+        f"after seed {FIRST_LOOK} [points]",
+        "last look, after seed",
+        "there [points]",
+        "result",
+    )
     return {"study-looks": table(headers, rows)} if rows else {}
 
 
