@@ -152,7 +152,7 @@ def _wait_for_rows(runs: Sequence[Run], driver: _Driver) -> None:
 
 def _rows(run: Run) -> int:
     path = run.folder / "metrics.csv"
-    return path.read_text().count("\n") if path.is_file() else 0
+    return path.read_text().count("\n") - 1 if path.is_file() else 0  # less the header
 
 
 def _backend(
