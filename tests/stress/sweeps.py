@@ -44,6 +44,7 @@ KINDS: dict[Backend, tuple[str, ...]] = {
 lets the runs save; a run; the driver by SIGKILL. It is started again after both."""
 _LONGEST_S = 900.0
 _QUEUED_AGAIN_S = 60.0
+_OFF_THE_NODE_S = 10.0
 
 
 @dataclass
@@ -240,7 +241,7 @@ def _kill_a_node(nodes: RayNodes) -> bool:
 
 
 def _warn_a_job(environment: Mapping[str, str]) -> bool:
-    """What Slurm sends some seconds before a job's time is over; the job is queued again, and begins at once."""
+    """What Slurm sends some seconds before a job's time is over; the job is queued again, and begins soon."""
 
     def jobs(state: str) -> list[str]:
         command = ["squeue", "-h", "-t", state, "-o", "%i"]
@@ -254,7 +255,9 @@ def _warn_a_job(environment: Mapping[str, str]) -> bool:
         ends = time.monotonic() + _QUEUED_AGAIN_S
         while job not in jobs("PENDING") and time.monotonic() < ends:
             time.sleep(0.2)
-        # By itself, Slurm lets it wait for two minutes.
+        # By itself, Slurm lets it wait for two minutes. At once is too early: the node still refuses the job
+        # that it has just ended ("Job credential revoked").
+        time.sleep(_OFF_THE_NODE_S)
         now = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
         subprocess.run(now, env=environment, check=False)
     return bool(running)
