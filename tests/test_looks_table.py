@@ -6,9 +6,20 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from scipy import stats
 
-from docs.build.looks import FIRST_LOOK, FIRST_SEED, LAST_LOOK, Look, look_tables, looks
+from docs.build.looks import (
+    FIRST_LOOK,
+    FIRST_SEED,
+    LAST_LOOK,
+    Look,
+    draw_looks,
+    look_tables,
+    looks,
+)
 
 SEEDS = range(FIRST_SEED, LAST_LOOK + 1)
 ARMS = ["dendrites", "relu", "gate_table", "mlp", "mlp_4x", "film", "attention"]
@@ -85,6 +96,26 @@ def test_the_table_goes_on_with_the_second_folder(tmp_path: Path) -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     early, *_, late = looks(found, "relu", ARMS)[:3]
     assert cells == ["relu", in_points(early), "214", in_points(late), "not decided, goes on"]
+
+
+def test_the_figure_has_each_look_and_fills_the_one_that_decides(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    found = areas({seed: noise + 0.025 for seed, noise in NOISE.items()})
+    folder = write_runs(tmp_path / "study", found, SEEDS)
+    draw_looks(tmp_path / "looks.png", [folder])
+    (axes,) = drawn[0].axes
+    expected = looks(found, "relu", ARMS)
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == [look.seed for look in expected]
+    assert [line.get_ydata()[0] for line in points] == pytest.approx(
+        [100 * look.difference for look in expected]
+    )
+    filled = [line.get_markerfacecolor() != "white" for line in points]
+    assert filled == [False] * (len(expected) - 1) + [True]
+    (bars,) = (one for one in axes.collections if isinstance(one, LineCollection))
+    drawn_ends = [(low[1], high[1]) for low, high in bars.get_segments()]
+    np.testing.assert_allclose(drawn_ends, [100 * np.array(look.corrected) for look in expected])
 
 
 def test_no_table_before_the_first_look(tmp_path: Path) -> None:

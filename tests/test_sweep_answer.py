@@ -248,7 +248,7 @@ def test_the_pictures_of_the_documents_are_drawn_from_the_runs(
     )
     images = tmp_path / "images"
     images.mkdir()
-    draw_sweeps(images, tmp_path / "sweeps")
+    draw_sweeps(images, ["ideas"], tmp_path / "sweeps")
     names = sorted(path.name for path in images.iterdir())
     assert names == ["ideas-curves.png", "ideas-differences.png", "ideas-tasks.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in images.iterdir())

@@ -16,7 +16,7 @@ from docs.build.comparison import NETWORKS, comparison_tables, read_comparison
 from docs.build.failures import failure_tables
 from docs.build.figures import draw_comparison, draw_on_published, draw_soak
 from docs.build.inside import draw_inside, inside_tables
-from docs.build.looks import look_tables
+from docs.build.looks import draw_looks, look_tables
 from docs.build.markdown import insert_tables
 from docs.build.one_by_one import FOLDER, alone_table, draw_matrices, one_by_one_table
 from docs.build.permuted import PUBLISHED, draw_permuted, permuted_tables, read_reports
@@ -73,6 +73,7 @@ def _draw(images: Path) -> None:
     if FOLDER.exists():
         draw_matrices(images / "one_by_one.png")
     draw_sweeps(images)
+    draw_looks(images / "study-looks.png")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from docs.build.markdown import table
 from docs.build.runs import ROOT, read_csv
@@ -18,6 +19,7 @@ from sweeps.definition import read_sweep
 
 FIRST_SEED, FIRST_LOOK, LAST_LOOK = 201, 212, 220
 """Of docs/study.md: a comparison may stop after each seed from the first look on."""
+FOLDERS = (FOLDER / "study", FOLDER / "study_further")
 _RESULTS: dict[Verdict, str] = {
     "more": "better",
     "less": "worse",
@@ -43,16 +45,9 @@ class Look:
     says: Verdict
 
 
-def look_tables(
-    folders: Sequence[Path] = (FOLDER / "study", FOLDER / "study_further"),
-) -> dict[str, str]:
+def look_tables(folders: Sequence[Path] = FOLDERS) -> dict[str, str]:
     """`study-looks`, once the first look is there: a row for each arm."""
-    arms = list(read_sweep(ROOT / "examples" / "study.yaml").arms)
-    areas: dict[str, dict[int, float]] = defaultdict(dict)
-    for path in (folder / "runs.csv" for folder in folders):
-        for row in read_csv(path) if path.is_file() else ():
-            areas[row["arm"]][int(row["seed"])] = float(row["area"])
-    rows = [_row(arm, found) for arm in arms[1:] if (found := looks(areas, arm, arms))]
+    rows = [_row(arm, found) for arm, found in read_looks(folders).items()]
     headers = (
         "arm",
         f"after seed {FIRST_LOOK} [points]",
@@ -61,6 +56,37 @@ def look_tables(
         "result",
     )
     return {"study-looks": table(headers, rows)} if rows else {}
+
+
+def draw_looks(out: Path, folders: Sequence[Path] = FOLDERS) -> None:
+    """A panel for each arm: its difference with the corrected interval, look by look."""
+    by_arm = read_looks(folders)
+    figure = Figure(figsize=(1.6 * len(by_arm) + 0.8, 3.0), layout="constrained")
+    panels = figure.subplots(1, len(by_arm), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (arm, found) in zip(panels, by_arm.items(), strict=True):
+        axes.axhline(0, color="0.5", linewidth=0.8)
+        axes.axhspan(-5, 5, color="0.5", alpha=0.12, lw=0)
+        ends = 100 * np.array([look.corrected for look in found])  # [looks, 2]
+        axes.vlines([look.seed for look in found], ends[:, 0], ends[:, 1], color="C0")
+        for look in found:
+            stops = look.says != "undecided"
+            face = "C0" if stops else "white"
+            axes.plot(look.seed, 100 * look.difference, "o", color="C0", markerfacecolor=face)
+        axes.set_title(arm, fontsize="medium")
+        axes.set(xlim=(FIRST_LOOK - 1, LAST_LOOK + 1), xticks=range(FIRST_LOOK, LAST_LOOK + 1, 4))
+    panels[0].set_ylabel("mean over the run,\nless that of dendrites [points]")
+    figure.supxlabel("after seed", fontsize="medium")
+    figure.savefig(out, dpi=150)
+
+
+def read_looks(folders: Sequence[Path]) -> dict[str, list[Look]]:
+    """The looks at each arm that has had its first one, from the `runs.csv` of these sweeps."""
+    arms = list(read_sweep(ROOT / "examples" / "study.yaml").arms)
+    areas: dict[str, dict[int, float]] = defaultdict(dict)
+    for path in (folder / "runs.csv" for folder in folders):
+        for row in read_csv(path) if path.is_file() else ():
+            areas[row["arm"]][int(row["seed"])] = float(row["area"])
+    return {arm: found for arm in arms[1:] if (found := looks(areas, arm, arms))}
 
 
 def looks(areas: Mapping[str, Mapping[int, float]], arm: str, arms: Sequence[str]) -> list[Look]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from typing import cast
@@ -38,10 +39,11 @@ def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
     return tables
 
 
-def draw_sweeps(images: Path, folder: Path = FOLDER) -> None:
-    """NAME-curves.png and NAME-differences.png, of robots NAME-tasks.png, of every sweep whose runs are there, too."""
-    for file in folder.glob("*/sweep.yaml"):
-        sweep, name = read_sweep(file), file.parent.name
+def draw_sweeps(images: Path, names: Sequence[str] = ("study",), folder: Path = FOLDER) -> None:
+    """NAME-curves.png and NAME-differences.png, of robots NAME-tasks.png: of sweeps whose runs are there, too."""
+    for name in names:
+        file = folder / name / "sweep.yaml"
+        sweep = read_sweep(file)
         results = results_of(runs_of(sweep, file.parent))
         measure, in_words = next(iter(MEASURES.items()))
         first = next(iter(sweep.arms))

@@ -95,8 +95,8 @@ def disturb_sweep(
         backend: of the disturbed sweep.
         kinds: of `KINDS`, in this order. One that finds nothing to kill is tried again.
         seed: of the moments.
-        longest_wait_s: each kill comes after a random time up to this; by default soon after each run has
-            a row of metrics that is new since the kill before.
+        longest_wait_s: each kill comes after a random time up to this, one in two after some run has a row
+            of metrics that is new since the kill before. By default soon after each run has one.
     """
     file, harmed = calm / "sweep.yaml", folder / "harmed"
     runs = runs_of(read_sweep(file), harmed)
@@ -119,7 +119,9 @@ def disturb_sweep(
         }
         for kind in kinds:
             if longest_wait_s is None:
-                _wait_for_rows(runs, driver)
+                _wait_for_rows(runs, len(runs), driver)
+            elif rng.random() < 0.5:
+                _wait_for_rows(runs, 1, driver)
             time.sleep(rng.uniform(0, longest_wait_s or 0.3))
             while driver.process.poll() is None:
                 if ways[kind]():
@@ -142,12 +144,13 @@ def disturb_sweep(
     return found
 
 
-def _wait_for_rows(runs: Sequence[Run], driver: _Driver) -> None:
-    """Until each run that is not done has one more than now, so has got over the last kill; or the sweep is over."""
-    before = {run.name: _rows(run) for run in runs}
-    while driver.process.poll() is None and any(
-        _rows(run) <= before[run.name] and run.state != "done" for run in runs
-    ):
+def _wait_for_rows(runs: Sequence[Run], number: int, driver: _Driver) -> None:
+    """Until so many runs have got over the last kill, by a new row or to their end; or the sweep is over."""
+    before = [(run, _rows(run)) for run in runs if run.state != "done"]
+    while driver.process.poll() is None:
+        over_it = sum(_rows(run) > rows or run.state == "done" for run, rows in before)
+        if over_it >= min(number, len(before)):
+            break
         time.sleep(0.05)
 
 
