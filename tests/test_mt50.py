@@ -1,16 +1,19 @@
-"""All fifty tasks at once: the preset trains, evaluates and reports."""
+"""All fifty tasks at once: the preset trains, evaluates and reports, with the goals of the benchmark."""
 
 from __future__ import annotations
 
 import csv
 import json
+import pickle
 from pathlib import Path
 
+import metaworld
 import numpy as np
 import pytest
 
 import train_mt10
 from configs import MT50, load_config
+from envs import make_goal_lists
 from training.forecast import simulator_bytes
 
 FLAGS = [
@@ -26,6 +29,7 @@ FLAGS = [
     *("--evaluation.report-goals", "1"),
     *("--evaluation.horizon", "10"),
     *("--machine.compile", "never"),
+    *("--machine.start-method", "fork"),
 ]
 
 
@@ -53,3 +57,11 @@ def test_fifty_tasks_train_evaluate_and_report(
     assert len(set(returns)) > 40  # each task has a reward of its own; some are 0 so early
     assert float(rows[-1]["replay/transitions"]) == int(rows[-1]["env_steps"]) >= 1000
     assert np.isfinite([float(rows[-1][f"values/q/{task}"]) for task in MT50]).all()
+
+    goal_lists = make_goal_lists(MT50, seed=0)  # which the run has drawn and kept
+    drawn: dict[str, list[np.ndarray]] = {}
+    for task in metaworld.MT50(seed=0).train_tasks:
+        drawn.setdefault(task.env_name, []).append(pickle.loads(task.data)["rand_vec"])
+    assert list(goal_lists) == list(drawn)
+    for name, goals in goal_lists.items():
+        np.testing.assert_array_equal(goals, drawn[name], err_msg=name)

@@ -30,6 +30,7 @@ settings:
   env: {{tasks: [reach-v3, drawer-close-v3]}}
   network: {{actor_hidden: [32, 32], critic_hidden: [32, 32]}}
   recording: {{log_interval_env_steps: 100, checkpoint_interval_env_steps: 300}}
+  machine: {{start_method: fork}}
 arms:
   dendrites:
   relu: {{network: {{activation: relu}}}}
@@ -224,7 +225,7 @@ def _kill_a_run(out: Path, rng: random.Random) -> bool:
     found = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if _is_run(process.info["cmdline"] or [], out)
+        if _is_run(process.info["cmdline"] or [], out) and not _is_worker(process, out)
     ]
     if found:
         rng.choice(found).kill()
@@ -235,6 +236,15 @@ def _is_run(command: Sequence[str], out: Path) -> bool:
     return any("train_mt10.py" in part for part in command) and any(
         part.startswith(str(out / "runs")) for part in command
     )
+
+
+def _is_worker(process: psutil.Process, out: Path) -> bool:
+    """A forked worker has the command line of its run."""
+    try:
+        parent = process.parent()
+        return parent is None or _is_run(parent.cmdline(), out)
+    except psutil.Error:  # one of them has just ended
+        return True
 
 
 def _kill_a_node(nodes: RayNodes) -> bool:
