@@ -1,4 +1,4 @@
-"""The study's table of looks: three comparisons made by hand, against scipy's interval."""
+"""The study's tables: looks at comparisons made by hand, against scipy's interval; the answer in short."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from scipy import stats
 from docs.build.looks import (
     FIRST_LOOK,
     FIRST_SEED,
+    FOLDERS,
     LAST_LOOK,
     Look,
     draw_looks,
     look_tables,
     looks,
+    read_looks,
 )
+from docs.build.runs import ROOT
+from docs.build.study import short_study_table
+from sweeps.definition import config_of, read_sweep
 
 SEEDS = range(FIRST_SEED, LAST_LOOK + 1)
 ARMS = ["dendrites", "relu", "gate_table", "mlp", "mlp_4x", "film", "attention"]
@@ -91,11 +96,14 @@ def test_the_table_goes_on_with_the_second_folder(tmp_path: Path) -> None:
     found = areas({seed: 10 * noise for seed, noise in NOISE.items()})
     first = write_runs(tmp_path / "study", found, range(FIRST_SEED, FIRST_LOOK + 1))
     further = write_runs(tmp_path / "further", found, range(FIRST_LOOK + 1, FIRST_LOOK + 3))
-    assert look_tables([first])["study-looks"].splitlines()[2:][0].split()[-3:-1] == ["goes", "on"]
-    (row,) = look_tables([first, further])["study-looks"].splitlines()[2:]
+    folders = {first: range(FIRST_SEED, FIRST_LOOK + 1)}
+    (row,) = look_tables(folders)["study-looks"].splitlines()[2:]
+    assert row.split("|")[3].strip() == f"{FIRST_LOOK}"
+    folders[further] = range(FIRST_LOOK + 1, LAST_LOOK + 1)
+    (row,) = look_tables(folders)["study-looks"].splitlines()[2:]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     early, *_, late = looks(found, "relu", ARMS)[:3]
-    assert cells == ["relu", in_points(early), "214", in_points(late), "not decided, goes on"]
+    assert cells == ["relu", in_points(early), "214", in_points(late), "not decided so far"]
 
 
 def test_the_figure_has_each_look_and_fills_the_one_that_decides(
@@ -103,7 +111,7 @@ def test_the_figure_has_each_look_and_fills_the_one_that_decides(
 ) -> None:
     found = areas({seed: noise + 0.025 for seed, noise in NOISE.items()})
     folder = write_runs(tmp_path / "study", found, SEEDS)
-    draw_looks(tmp_path / "looks.png", [folder])
+    draw_looks(tmp_path / "looks.png", {folder: SEEDS})
     (axes,) = drawn[0].axes
     expected = looks(found, "relu", ARMS)
     points = [line for line in axes.lines if line.get_marker() == "o"]
@@ -121,7 +129,42 @@ def test_the_figure_has_each_look_and_fills_the_one_that_decides(
 def test_no_table_before_the_first_look(tmp_path: Path) -> None:
     found = areas({seed: 0.0 for seed in SEEDS})
     folder = write_runs(tmp_path / "study", found, range(FIRST_SEED, FIRST_LOOK))
-    assert look_tables([folder, tmp_path / "none"]) == {}
+    assert look_tables({folder: SEEDS, tmp_path / "none": SEEDS}) == {}
+
+
+def test_a_sweep_has_no_seeds_but_its_own(tmp_path: Path) -> None:
+    found = areas({seed: 0.0 for seed in SEEDS})
+    folder = write_runs(tmp_path / "further", found, range(FIRST_LOOK, LAST_LOOK + 1))
+    with pytest.raises(ValueError, match=r"further/runs\.csv: seed 212 is not one of this sweep's"):
+        read_looks({folder: range(FIRST_LOOK + 1, LAST_LOOK + 1)})
+
+
+def test_the_further_seeds_are_of_the_same_runs() -> None:
+    first, further = (
+        read_sweep(ROOT / "examples" / f"{name}.yaml") for name in ("study", "study_further")
+    )
+    assert (first.seeds, further.seeds) == tuple(list(seeds) for seeds in FOLDERS.values())
+    assert next(iter(further.arms)) == next(iter(first.arms))
+    for arm in further.arms:
+        assert config_of(further, arm, "") == config_of(first, arm, "")
+
+
+def test_the_short_table_is_bold_where_an_interval_decides(tmp_path: Path) -> None:
+    fields = "arm,against,measure,difference,corrected_low,corrected_high,verdict"
+    arms = ("mlp", "mlp_4x", "gate_table", "film", "relu", "attention")
+    lines = [
+        f"{arm},dendrites,{measure},0.03,-0.01,0.07,undecided"
+        for arm in arms
+        for measure in ("area", "final")
+    ]
+    lines[0] = "mlp,dendrites,area,-0.08,-0.12,-0.04,less"
+    lines[1] = "mlp,dendrites,final,-0.08,-0.16,0.001,less"
+    (tmp_path / "comparisons.csv").write_text("\n".join([fields, *lines, ""]))
+    rows = short_study_table(tmp_path)["study-short"].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0] == ["MLP of equal size", "**-8.0 (-12.0 to -4.0)**", "-8.0 (-16.0 to +0.1) *"]
+    assert cells[1:] == [[row[0], *["+3.0 (-1.0 to +7.0)"] * 2] for row in cells[1:]]
+    assert len(cells) == len(arms)
 
 
 def in_points(look: Look) -> str:

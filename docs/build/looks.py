@@ -19,7 +19,11 @@ from sweeps.definition import read_sweep
 
 FIRST_SEED, FIRST_LOOK, LAST_LOOK = 201, 212, 220
 """Of docs/study.md: a comparison may stop after each seed from the first look on."""
-FOLDERS = (FOLDER / "study", FOLDER / "study_further")
+FOLDERS = {
+    FOLDER / "study": range(FIRST_SEED, FIRST_LOOK + 1),
+    FOLDER / "study_further": range(FIRST_LOOK + 1, LAST_LOOK + 1),
+}
+"""Each sweep has seeds of its own."""
 _RESULTS: dict[Verdict, str] = {
     "more": "better",
     "less": "worse",
@@ -45,20 +49,20 @@ class Look:
     says: Verdict
 
 
-def look_tables(folders: Sequence[Path] = FOLDERS) -> dict[str, str]:
+def look_tables(folders: Mapping[Path, range] = FOLDERS) -> dict[str, str]:
     """`study-looks`, once the first look is there: a row for each arm."""
     rows = [_row(arm, found) for arm, found in read_looks(folders).items()]
     headers = (
         "arm",
-        f"after seed {FIRST_LOOK} [points]",
+        f"difference after seed {FIRST_LOOK} (corrected interval) [points]",
         "last look, after seed",
-        "there [points]",
+        "difference then (corrected interval) [points]",
         "result",
     )
     return {"study-looks": table(headers, rows)} if rows else {}
 
 
-def draw_looks(out: Path, folders: Sequence[Path] = FOLDERS) -> None:
+def draw_looks(out: Path, folders: Mapping[Path, range] = FOLDERS) -> None:
     """A panel for each arm: its difference with the corrected interval, look by look."""
     by_arm = read_looks(folders)
     figure = Figure(figsize=(1.6 * len(by_arm) + 0.8, 3.0), layout="constrained")
@@ -79,13 +83,21 @@ def draw_looks(out: Path, folders: Sequence[Path] = FOLDERS) -> None:
     figure.savefig(out, dpi=150)
 
 
-def read_looks(folders: Sequence[Path]) -> dict[str, list[Look]]:
-    """The looks at each arm that has had its first one, from the `runs.csv` of these sweeps."""
+def read_looks(folders: Mapping[Path, range]) -> dict[str, list[Look]]:
+    """The looks at each arm that has had its first one, from the `runs.csv` of these sweeps.
+
+    Raises:
+        ValueError: a sweep has another seed than its own.
+    """
     arms = list(read_sweep(ROOT / "examples" / "study.yaml").arms)
     areas: dict[str, dict[int, float]] = defaultdict(dict)
-    for path in (folder / "runs.csv" for folder in folders):
+    for folder, seeds in folders.items():
+        path = folder / "runs.csv"
         for row in read_csv(path) if path.is_file() else ():
-            areas[row["arm"]][int(row["seed"])] = float(row["area"])
+            seed = int(row["seed"])
+            if seed not in seeds:
+                raise ValueError(f"{path}: seed {seed} is not one of this sweep's")
+            areas[row["arm"]][seed] = float(row["area"])
     return {arm: found for arm in arms[1:] if (found := looks(areas, arm, arms))}
 
 
@@ -118,11 +130,17 @@ def looks(areas: Mapping[str, Mapping[int, float]], arm: str, arms: Sequence[str
 
 def _row(arm: str, found: Sequence[Look]) -> tuple[str, ...]:
     last = found[-1]
-    goes_on = last.says == "undecided" and last.seed < LAST_LOOK
-    result = _RESULTS[last.says] + (", goes on" if goes_on else "")
+    so_far = last.says == "undecided" and last.seed < LAST_LOOK
+    result = _RESULTS[last.says] + (" so far" if so_far else "")
     return arm, _points(found[0]), f"{last.seed}", _points(last), result
 
 
 def _points(look: Look) -> str:
-    low, high = (100 * end for end in look.corrected)
-    return f"{100 * look.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+    low, high = (_end(100 * end) for end in look.corrected)
+    return f"{100 * look.difference:+.1f} ({low} to {high})"
+
+
+def _end(points: float) -> str:
+    """With two decimals where one would hide on which side of 0 or of 5 points it lies."""
+    near = any(abs(abs(points) - bound) < 0.1 for bound in (0, 5))
+    return f"{points:+.2f}" if near else f"{points:+.1f}"
