@@ -158,11 +158,11 @@ def test_the_short_table_is_bold_where_an_interval_decides(tmp_path: Path) -> No
         for measure in ("area", "final")
     ]
     lines[0] = "mlp,dendrites,area,-0.08,-0.12,-0.04,less"
-    lines[1] = "mlp,dendrites,final,-0.08,-0.16,0.001,less"
+    lines[1] = "mlp,dendrites,final,-0.08,-0.16,0.0006,less"
     (tmp_path / "comparisons.csv").write_text("\n".join([fields, *lines, ""]))
     rows = short_study_table(tmp_path)["study-short"].splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert cells[0] == ["MLP of equal size", "**-8.0 (-12.0 to -4.0)**", "-8.0 (-16.0 to +0.1) *"]
+    assert cells[0] == ["MLP of equal size", "**-8.0 (-12.0 to -4.0)**", "-8.0 (-16.0 to +0.06) *"]
     assert cells[1:] == [[row[0], *["+3.0 (-1.0 to +7.0)"] * 2] for row in cells[1:]]
     assert len(cells) == len(arms)
 

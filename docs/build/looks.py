@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from docs.build.markdown import table
+from docs.build.markdown import in_points, table
 from docs.build.runs import ROOT, read_csv
 from docs.build.sweeps import FOLDER
 from reporting.comparison import Verdict, compare, interval_says
@@ -132,15 +132,5 @@ def _row(arm: str, found: Sequence[Look]) -> tuple[str, ...]:
     last = found[-1]
     so_far = last.says == "undecided" and last.seed < LAST_LOOK
     result = _RESULTS[last.says] + (" so far" if so_far else "")
-    return arm, _points(found[0]), f"{last.seed}", _points(last), result
-
-
-def _points(look: Look) -> str:
-    low, high = (_end(100 * end) for end in look.corrected)
-    return f"{100 * look.difference:+.1f} ({low} to {high})"
-
-
-def _end(points: float) -> str:
-    """With two decimals where one would hide on which side of 0 or of 5 points it lies."""
-    near = any(abs(abs(points) - bound) < 0.1 for bound in (0, 5))
-    return f"{points:+.2f}" if near else f"{points:+.1f}"
+    cells = [in_points(look.difference, look.corrected) for look in (found[0], last)]
+    return arm, cells[0], f"{last.seed}", cells[1], result

@@ -13,6 +13,18 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
+def in_points(difference: float, interval: tuple[float, float]) -> str:
+    """A difference of two fractions with its interval, in points."""
+    low, high = (_end(100 * end) for end in interval)
+    return f"{100 * difference:+.1f} ({low} to {high})"
+
+
+def _end(points: float) -> str:
+    """With two decimals where one would hide on which side of 0 or of 5 points it lies."""
+    near = any(abs(abs(points) - bound) < 0.1 for bound in (0, 5))
+    return f"{points:+.2f}" if near else f"{points:+.1f}"
+
+
 def insert_tables(text: str, tables: dict[str, str]) -> str:
     """The document with every `<!-- table NAME -->` filled in.
 

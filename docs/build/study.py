@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from docs.build.markdown import table
+from docs.build.markdown import in_points, table
 from docs.build.runs import read_csv
 from docs.build.sweeps import FOLDER
 from reporting.comparison import Verdict, interval_says
@@ -37,9 +37,9 @@ def short_study_table(folder: Path = FOLDER / "study") -> dict[str, str]:
 
 
 def _difference(row: dict[str, str]) -> str:
-    low, high = float(row["corrected_low"]), float(row["corrected_high"])
-    points = f"{100 * float(row['difference']):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    corrected = float(row["corrected_low"]), float(row["corrected_high"])
+    points = in_points(float(row["difference"]), corrected)
     verdict = cast(Verdict, row["verdict"])
     if verdict == "undecided":
         return points
-    return f"**{points}**" if interval_says((low, high), verdict) else f"{points} *"
+    return f"**{points}**" if interval_says(corrected, verdict) else f"{points} *"
