@@ -9,6 +9,7 @@ from docs.build.markdown import in_points, table
 from docs.build.runs import read_csv
 from docs.build.sweeps import FOLDER
 from reporting.comparison import Verdict, interval_says
+from sweeps.results import MEASURES
 
 _NETWORKS = {
     "mlp": "MLP of equal size",
@@ -18,7 +19,6 @@ _NETWORKS = {
     "relu": "the same dendrites, ReLU",
     "attention": "dendrites, softmax over segments",
 }
-_MEASURES = {"area": "mean over the run", "final": "at the end"}
 
 
 def short_study_table(folder: Path = FOLDER / "study") -> dict[str, str]:
@@ -28,9 +28,9 @@ def short_study_table(folder: Path = FOLDER / "study") -> dict[str, str]:
     """
     cells = {(row["arm"], row["measure"]): row for row in read_csv(folder / "comparisons.csv")}
     first = next(iter(cells.values()))["against"]
-    headers = (f"network, against {first}", *_MEASURES.values())
+    headers = (f"network, against {first}", *MEASURES.values())
     rows = [
-        (words, *(_difference(cells[arm, measure]) for measure in _MEASURES))
+        (words, *(_difference(cells[arm, measure]) for measure in MEASURES))
         for arm, words in _NETWORKS.items()
     ]
     return {"study-short": table(headers, rows)}
