@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -14,10 +11,11 @@ from tabulate import tabulate
 from pages.page import write_sections
 from reporting.comparison import LEAST_SEEDS, MARGIN, Comparison, compare, interval_says
 from sweeps.definition import Sweep
-from sweeps.results import GOALS, MEASURES, Result, results_of
+from sweeps.results import MEASURES, Result, results_of
 from sweeps.runs import Run
 from sweeps.sections import sections_of
 from sweeps.summary import ArmSummary, summarize
+from sweeps.tables import write_tables
 from sweeps.tasks import task_results
 from training.sessions import FROM, WHEN
 
@@ -40,48 +38,20 @@ def write_answer(sweep: Sweep, runs: Sequence[Run], out: Path) -> str:
     if first not in arms:
         return f"done: {len(results)} of {len(runs)} runs, none of {first}, which the others are compared with."
     summaries = [summarize(arm, [one for one in results if one.run.arm == arm]) for arm in arms]
-    others = len(sweep.arms) - 1
+    others, planned = len(sweep.arms) - 1, len(sweep.seeds)
     compared = {measure: compare_arms(results, arms, measure, others) for measure in MEASURES}
-    _write_csv(out / "runs.csv", [_run_row(result) for result in results])
-    _write_csv(out / "arms.csv", [_arm_row(summary) for summary in summaries])
     by_task = task_results(results)
-    _write_csv(out / "tasks.csv", [asdict(one) for one in by_task])
-    _write_csv(
-        out / "comparisons.csv",
-        [
-            _comparison_row(arm, first, measure, found, len(sweep.seeds))
-            for measure, by_arm in compared.items()
-            for arm, found in by_arm.items()
-        ],
-    )
-    said = [("done", f"{len(results)} of {len(runs)} runs."), *_not_alike(results)] + [
-        (
-            f"{arm} against {first}, {MEASURES[measure]}{_SECONDARY[measure]}",
-            verdict_of(arm, first, found, len(sweep.seeds)),
-        )
-        for measure, by_arm in compared.items()
-        for arm, found in by_arm.items()
-    ]
-    title = f"{out.name}: {', '.join(arms)}"
+    files = write_tables(out, results, summaries, compared, by_task, first, planned)
+    verdicts = _verdicts(compared, first, planned)
+    said = [("done", f"{len(results)} of {len(runs)} runs."), *_not_alike(results), *verdicts]
     write_sections(
-        title,
+        f"{out.name}: {', '.join(arms)}",
         lambda: sections_of(sweep, runs, results, summaries, compared, by_task, said),
         out / "report.html",
     )
     table = tabulate(_console_rows(summaries), headers="firstrow", tablefmt="github")
-    files = [
-        "runs.csv, arms.csv",
-        *["comparisons.csv"] * any(compared.values()),
-        *["tasks.csv"] * bool(by_task),
-    ]
-    return "\n".join(
-        [
-            table,
-            "",
-            *(": ".join(one) for one in said),
-            f"page: {out}/report.html; {', '.join(files)}",
-        ]
-    )
+    page = f"page: {out}/report.html; {', '.join(files)}"
+    return "\n".join([table, "", *(": ".join(one) for one in said), page])
 
 
 def compare_arms(
@@ -135,6 +105,20 @@ def _how_sure(found: Comparison) -> str:
     return f"95 % {low:+.1f} to {high:+.1f}; {wide}; {found.seeds} seeds"
 
 
+def _verdicts(
+    compared: Mapping[str, Mapping[str, Comparison]], first: str, planned: int
+) -> list[tuple[str, str]]:
+    """What is compared, and what can be said of it: measure by measure, arm by arm."""
+    return [
+        (
+            f"{arm} against {first}, {MEASURES[measure]}{_SECONDARY[measure]}",
+            verdict_of(arm, first, found, planned),
+        )
+        for measure, by_arm in compared.items()
+        for arm, found in by_arm.items()
+    ]
+
+
 def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
     """Warnings: runs of a seed that were not made with the same code on the same machine, or nobody knows."""
     of_seed: dict[int, list[dict[str, str]]] = {}
@@ -160,48 +144,6 @@ def _not_alike(results: Sequence[Result]) -> list[tuple[str, str]]:
     return [("runs of a seed made alike", warning) for warning in warnings]
 
 
-def _run_row(result: Result) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "arm": result.run.arm,
-        "seed": result.run.seed,
-        "final": result.final,
-        "area": result.area,
-        "hours": result.hours,
-    }
-    for goal, reached in zip(GOALS, result.reached, strict=False):
-        row[f"steps_to_{goal:.0%}"], row[f"hours_to_{goal:.0%}"] = reached or ("", "")
-    for name in ("places", "processors", "code"):
-        row[name] = "; ".join(getattr(result, name))
-    return row
-
-
-def _arm_row(summary: ArmSummary) -> dict[str, Any]:
-    row = {"arm": summary.arm, "runs": summary.runs, "hours": summary.hours}
-    for measure, (mean, low, high) in (("final", summary.final), ("area", summary.area)):
-        row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
-    for goal, (runs, steps, hours) in zip(GOALS, summary.reached, strict=False):
-        name = f"{goal:.0%}"
-        row |= {f"reached_{name}": runs, f"steps_to_{name}": steps, f"hours_to_{name}": hours}
-    return row
-
-
-def _comparison_row(
-    arm: str, first: str, measure: str, found: Comparison, planned: int
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "arm": arm,
-        "against": first,
-        "measure": measure,
-        "planned_seeds": planned,
-    }
-    for key, value in asdict(found).items():
-        if key in ("interval", "bootstrap", "corrected"):
-            row[f"{key}_low"], row[f"{key}_high"] = value or ("", "")
-        else:
-            row[key] = value
-    return row
-
-
 def _console_rows(summaries: Sequence[ArmSummary]) -> list[list[str]]:
     to_a_goal = bool(summaries[0].reached)
     rows = [["arm", "runs", "at the end", "mean over the run", *["steps to 90 %"] * to_a_goal]]
@@ -209,13 +151,3 @@ def _console_rows(summaries: Sequence[ArmSummary]) -> list[list[str]]:
         steps = [one.said_steps(1)] if to_a_goal else []
         rows.append([one.arm, f"{one.runs}", one.said("final"), one.said("area"), *steps])
     return rows
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        path.unlink(missing_ok=True)  # of an earlier answer
-        return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
