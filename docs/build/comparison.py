@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from docs.build.markdown import table
+from docs.build.markdown import mean_in_points, table
 from docs.build.runs import Run, read_runs
-from reporting.statistics import Interval, mean_interval
+from reporting.statistics import mean_rate_in_words
 
 NETWORKS = {
     "k_winners": "dendrites, k-winners",
@@ -54,7 +54,7 @@ def success_table(runs: dict[str, list[Run]]) -> str:
     for network, own in measures.items():
         cells = [NETWORKS[network]]
         for rates, reference in zip(own, first, strict=True):
-            cells += [_percent(rates), _difference(rates, reference)]
+            cells += [mean_rate_in_words(rates), _difference(rates, reference)]
         rows.append(cells)
     return table((*headers, "mean on the way", "difference"), rows)
 
@@ -74,7 +74,7 @@ def costs_table(runs: dict[str, list[Run]]) -> str:
             (
                 NETWORKS[network],
                 f"{np.mean([run.hours[-1] for run in own]):.2f}",
-                _percent(rates),
+                mean_rate_in_words(rates),
                 _difference(rates, first),
                 f"{np.mean([run.dead_units for run in own]):.1%}",
             )
@@ -102,20 +102,6 @@ def _measures(own: list[Run]) -> tuple[Rates, Rates]:
     return final, np.array([run.success.mean() for run in own])
 
 
-def _percent(rates: Rates) -> str:
-    """Mean and interval, the interval's ends cut at 0 and 100 %."""
-    low, high = mean_interval(rates)
-    return f"{rates.mean():.1%} ({_points((max(low, 0.0), min(high, 1.0)))})"
-
-
 def _difference(rates: Rates, reference: Rates) -> str:
-    """Mean and interval of differences paired by seed, in percentage points."""
-    if rates is reference:
-        return ""
-    difference = rates - reference
-    return f"{100 * difference.mean():+.1f} ({_points(mean_interval(difference), sign='+')})"
-
-
-def _points(interval: Interval, sign: str = "") -> str:
-    low, high = (100 * end for end in interval)
-    return f"{low:{sign}.1f} to {high:{sign}.1f}"
+    """Of pairs by seed; nothing for the reference itself."""
+    return "" if rates is reference else mean_in_points(rates - reference)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
+
+from reporting.statistics import has_spread, mean_interval
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -17,6 +21,15 @@ def in_points(difference: float, interval: tuple[float, float]) -> str:
     """A difference of two fractions with its interval, in points."""
     low, high = (_end(100 * end) for end in interval)
     return f"{100 * difference:+.1f} ({low} to {high})"
+
+
+def mean_in_points(differences: NDArray[np.float64]) -> str:
+    """The mean of differences of pairs `[n]`, fractions, in points, with its 95 % interval where there is one."""
+    if not len(differences):
+        return ""
+    if not has_spread(differences):
+        return f"{100 * differences.mean():+.1f}"
+    return in_points(differences.mean(), mean_interval(differences))
 
 
 def _end(points: float) -> str:

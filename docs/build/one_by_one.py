@@ -20,7 +20,7 @@ from continual.metrics import continual_world
 from docs.build.markdown import table
 from docs.build.runs import RESULTS, read_csv
 from reporting.report import Report, read_report
-from reporting.statistics import mean_interval
+from reporting.statistics import has_spread, mean_interval
 
 FOLDER = RESULTS / "one_by_one"
 NETWORKS = {"dendrites": "dendrites, k-winners", "mlp": "MLP"}
@@ -113,7 +113,7 @@ def _interval(values: NDArray[np.float64]) -> str:
     if np.isnan(values).any():
         return "not measured yet"
     said = _fraction(values.mean())
-    if len(values) < 2:
+    if not has_spread(values):
         return said
     if len(values) == 2:
         return f"{said} ({', '.join(map(_fraction, values))})"

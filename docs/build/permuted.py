@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from docs.build.markdown import table
+from docs.build.markdown import mean_in_points, table
 from docs.build.runs import RESULTS
-from reporting.statistics import mean_interval
+from reporting.statistics import mean_rate_in_words
 
 FOLDER = RESULTS / "permuted"
 PUBLISHED_CURVES = {
@@ -92,10 +92,10 @@ def methods_table(base: str, folder: Path = FOLDER) -> str:
             (
                 NAMES[ending],
                 reports[0]["told"].replace(" while learning, nothing at test", ""),
-                _percent(accuracy),
-                "" if not ending else _points(np.array(pairs)),
-                _percent(np.array([_own(report) for report in reports])),
-                _percent(np.array([report["forgetting"] for report in reports])),
+                mean_rate_in_words(accuracy),
+                "" if not ending else mean_in_points(np.array(pairs)),
+                mean_rate_in_words(np.array([_own(report) for report in reports])),
+                mean_rate_in_words(np.array([report["forgetting"] for report in reports])),
                 ", ".join(map(str, clusters)) if ending == "_clustering" else "",
                 f"{min(report['hours'] for report in reports) * 60:.1f}",
                 f"{len(reports)}",
@@ -146,19 +146,3 @@ def _so_far(report: Report) -> NDArray[np.float64]:
 
 def _own(report: Report) -> float:
     return float(np.mean([row[index] for index, row in enumerate(report["matrix"])]))
-
-
-def _percent(values: NDArray[np.float64]) -> str:
-    """Mean, and its 95 % interval where there are several runs."""
-    if len(values) < 2:
-        return f"{values.mean():.1%}"
-    low, high = mean_interval(values)
-    return f"{values.mean():.1%} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _points(differences: NDArray[np.float64]) -> str:
-    """Mean difference of pairs by seed in points, with its 95 % interval."""
-    if len(differences) < 2:
-        return f"{100 * differences.mean():+.1f}" if len(differences) else ""
-    low, high = mean_interval(differences)
-    return f"{100 * differences.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
