@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -21,8 +21,25 @@ from configs import Config
 Flop = Mapping[torch.dtype, float]
 
 
+def _of_winners(_: Tensor, weight: Tensor, *rest: Any, out_val: Tensor | tuple[Tensor, ...]) -> int:
+    """A multiply-add for each winner in the lists and each output (dendrites/winners_product.py)."""
+    spans = out_val[-1] if isinstance(out_val, tuple) else rest[-1]  # [rows, start and count]
+    return 2 * int(spans[:, 1].sum()) * weight.shape[-2]
+
+
+_OURS = dict.fromkeys(
+    (
+        torch.ops.dendrites.winners_product,
+        torch.ops.dendrites.winners_input_gradient,
+        torch.ops.dendrites.winners_weight_gradient,
+    ),
+    _of_winners,
+)
+"""Operator -> its FLOP, as in torch's `flop_registry`, which has none of these."""
+
+
 class _ProductCounter(TorchDispatchMode):
-    """Counts the FLOP of matrix products as torch's `FlopCounterMode` does, but by dtype."""
+    """Counts the FLOP of matrix products: torch's by the formulas of `FlopCounterMode`, and our own; by dtype."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,9 +49,11 @@ class _ProductCounter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func.overloadpacket)
+        operator = func.overloadpacket
+        count = flop_registry.get(operator) or _OURS.get(operator)
         if count is not None:
-            self.flop[out.dtype] += count(*args, **(kwargs or {}), out_val=out)
+            dtype = (out[0] if isinstance(out, tuple) else out).dtype
+            self.flop[dtype] += count(*args, **(kwargs or {}), out_val=out)
         return out
 
 

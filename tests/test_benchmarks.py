@@ -81,10 +81,22 @@ def test_the_naive_update_computes_every_trunk_its_own_way() -> None:
 
 @pytest.mark.parametrize("preset", ["mt10", "paper"])
 def test_as_many_products_are_counted_as_by_torch(preset: str) -> None:
-    config = small(preset)
+    config = small(preset, activation="relu")
     with FlopCounterMode(display=False) as counter:
         updated(config)
     assert sum(count_flop(config, CPU).values()) == counter.get_total_flops()
+
+
+def test_products_of_winners_by_hand() -> None:
+    """Those that torch's counter does not know: a quarter of the units of every map behind k-winners."""
+    config = small()
+    with FlopCounterMode(display=False) as counter:
+        updated(config)
+    of_winners = sum(count_flop(config, CPU).values()) - counter.get_total_flops()
+    (a, b), (c, d) = UNITS["actor_hidden"], UNITS["critic_hidden"]
+    actor = 4 * (a // 4 * b + b // 4 * 8)
+    critic = 6 * (c // 4 * d + d // 4 * config.agent.value_bins)
+    assert of_winners == 2 * SAMPLES * (actor + 2 * critic)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
