@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from sweeps.answer import write_answer
     from sweeps.definition import read_sweep, refuse_simulators_on_ray
     from sweeps.forecast import describe_sweep
+    from sweeps.results import results_of
     from sweeps.runs import require_same_settings, runs_of
 
     configure_logging()
@@ -85,13 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command.report:
         print(write_answer(sweep, runs, out))
         return 0
+    results_of(runs)  # a file that the answer can't be made from is better known now
     failed, signal = work(command, file, out, runs)
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
     if signal is not None:
         print(f"stopped; go on with: {to_go_on(command, out)}")
         return 128 + signal
     print(write_answer(sweep, runs, out))
-    for name, why in failed.items():
-        print(f"{name}: {why}", file=sys.stderr)
     if failed:
         raise UsageError(
             f"{len(failed)} of {len(runs)} runs failed; fix this, then: {to_go_on(command, out)}"
@@ -111,7 +113,7 @@ def work(
     from sweeps.console import SweepConsole
     from sweeps.driver import work_off
     from training.run_lock import lock_run
-    from training.stop_signals import StopRequested, StopSignals
+    from training.stop_signals import StopSignals
 
     out.mkdir(parents=True, exist_ok=True)
     with lock_run(out):  # a second driver would cancel this one's jobs
@@ -128,12 +130,12 @@ def work(
         )
         keep(file, out)
         # After the backend, for Ray takes SIGTERM for itself.
-        with StopSignals("stopping; the runs save first") as signals:
-            try:
-                with SweepConsole(runs) as console:
-                    return work_off(runs, backend, jobs, signals, console.show), None
-            except StopRequested:
-                return {}, signals.received
+        with (
+            StopSignals("stopping; the runs save first", again="the runs still save") as signals,
+            SweepConsole(runs) as console,
+        ):
+            failed, stopped = work_off(runs, backend, jobs, signals, console.show)
+            return failed, signals.received if stopped else None
 
 
 def to_go_on(command: SweepCommand, out: Path) -> str:
@@ -197,6 +199,8 @@ def jobs_and_cores(command: SweepCommand, runs: int) -> tuple[int, int]:
 
 def check_flags(command: SweepCommand) -> None:
     """What the types do not say."""
+    if command.dry_run and command.report:
+        raise UsageError("--dry-run, --report: give one of them")
     for name in ("jobs", "cores"):
         value = getattr(command, name)
         if value is not None and value < 1:

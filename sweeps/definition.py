@@ -39,6 +39,10 @@ SETTINGS: dict[str, Settings[Any]] = {
     "train_mt10.py": MULTI_TASK,
     "train_permuted_mnist.py": PERMUTED,
 }
+_PRESETS = {"train_mt10.py": "mt10", "train_permuted_mnist.py": "digits"}
+"""What runs begin with where `config` names a file: that may change before the last of them begins."""
+_OF_EACH_RUN = ("seed", "machine.threads", "machine.workers")
+"""Settings that sweep.py gives."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,14 @@ def read_sweep(path: Path) -> Sweep:
 
 def _evaluated(sweep: Sweep, arm: str, path: Path) -> dict[str, Any]:
     """Dotted name -> value, of the settings by which an arm is measured; checks all of its settings."""
-    where, changed = f"{path}: arms.{arm}", sweep.changes(arm)
-    if "seed" in changed:
-        raise UsageError(f"{where}: seed: the runs' seeds are those under 'seeds'")
     config = config_of(sweep, arm, str(path))
-    for key in ("threads", "workers"):
-        if key in (changed.get("machine") or {}):
+    for where, changed in (("settings", sweep.settings), (f"arms.{arm}", sweep.arms[arm])):
+        given = dict(flatten(changed or {})).keys() & set(_OF_EACH_RUN)
+        if "seed" in given:
+            raise UsageError(f"{path}: {where}: seed: the runs' seeds are those under 'seeds'")
+        for key in sorted(given):
             raise UsageError(
-                f"{where}: machine.{key}: sweep.py sets it; use its --cores and --jobs"
+                f"{path}: {where}: {key}: sweep.py sets it; use its --cores and --jobs"
             )
     leaves = flatten(asdict(config))
     return {key: value for key, value in leaves if key.startswith("evaluation.") or key in MEASURED}
@@ -141,7 +145,11 @@ def config_of(sweep: Sweep, arm: str, source: str) -> Any:
         plain = asdict(known.load(sweep.config))
     except UsageError as error:
         raise UsageError(f"{source}: {str(error).removeprefix('--')}") from error
-    return known.parse(_merged(plain, sweep.changes(arm)), source=f"{source}: arms.{arm}")
+    try:
+        return known.parse(_merged(plain, sweep.changes(arm)), source=f"{source}: arms.{arm}")
+    except UsageError:
+        known.parse(_merged(plain, sweep.settings or {}), source=f"{source}: settings")
+        raise  # the mistake is the arm's own
 
 
 def refuse_simulators_on_ray(sweep: Sweep, source: str) -> None:
@@ -155,13 +163,21 @@ def refuse_simulators_on_ray(sweep: Sweep, source: str) -> None:
             )
 
 
-def flags_of(changes: dict[str, Any]) -> list[str]:
-    """The settings as flags of the command line."""
+def preset_and_flags(sweep: Sweep, arm: str, source: str) -> tuple[str, list[str]]:
+    """A preset, and the flags of the command line with which it gives the config of an arm.
+
+    They name every setting that differs, so nothing depends on a file that `config` may name. Arguments and
+    errors are those of `config_of`.
+    """
+    known = SETTINGS[sweep.command]
+    preset = sweep.config if sweep.config in known.preset_names() else _PRESETS[sweep.command]
+    begin = dict(flatten(asdict(known.load(preset))))
     flags = []
-    for key, value in flatten(changes):
-        values = value if isinstance(value, list) else [value]
-        flags += [f"--{key.replace('_', '-')}", *map(str, values)]
-    return flags
+    for key, value in flatten(asdict(config_of(sweep, arm, source))):
+        if value != begin[key] and key not in _OF_EACH_RUN:
+            values = value if isinstance(value, list | tuple) else [value]
+            flags += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return preset, flags
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

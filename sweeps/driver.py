@@ -21,8 +21,8 @@ def work_off(
     jobs: int,
     signals: StopSignals,
     show: Callable[[Collection[str]], None],
-) -> dict[str, str]:
-    """Bring every run to its end; returns name -> why, of those that failed.
+) -> tuple[dict[str, str], bool]:
+    """Bring every run to its end.
 
     Args:
         runs: of the sweep; those that are done are left alone.
@@ -31,16 +31,20 @@ def work_off(
         signals: ask to stop.
         show: called about twice a second with the names of those that have failed so far.
 
+    Returns:
+        name -> why, of the runs that failed; whether a signal has come before all had ended, and the runs have saved.
+
     Raises:
-        StopRequested: a signal has come; the runs have saved.
         UsageError: the backend takes no run at all.
     """
+    failed: dict[str, str] = {}
     try:
-        return _work_off(runs, backend, jobs, signals, show)
+        _work_off(runs, backend, jobs, signals, show, failed)
     except StopRequested:
         for run in runs:  # those whose turn had not come here
             stop_leftover(run)
-        raise
+        return failed, True
+    return failed, False
 
 
 def _submit(run: Run, backend: Backend, alone: bool) -> bool:
@@ -60,9 +64,9 @@ def _work_off(
     jobs: int,
     signals: StopSignals,
     show: Callable[[Collection[str]], None],
-) -> dict[str, str]:
+    failed: dict[str, str],
+) -> None:
     waiting = deque(run for run in runs if run.state != "done")
-    failed: dict[str, str] = {}
     under_way, full = 0, False
     try:
         while waiting or under_way:
@@ -81,4 +85,3 @@ def _work_off(
                 time.sleep(_POLL_S)
     finally:
         backend.stop()
-    return failed

@@ -7,6 +7,7 @@ folder and nothing of the sweep, so it doesn't matter who started a run first, o
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -54,8 +55,13 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> s
         now = len(read_rows(run.folder / "metrics.csv"))
         fruitless = fruitless + 1 if now <= rows else 0
         rows = max(rows, now)
-        if not _was_killed(code) or fruitless >= _TRIES_WITHOUT_PROGRESS:
+        if not _was_killed(code):
             return f"{_last_line(run)} (exit code {code}; log: {run.log})"
+        if fruitless >= _TRIES_WITHOUT_PROGRESS:
+            return (
+                f"killed by signal {code - 128 if code > 128 else -code}, {fruitless + 1} times without getting on "
+                f"(out of memory?); it said last: {_last_line(run)} (log: {run.log})"
+            )
     return "stopped"
 
 
@@ -79,9 +85,10 @@ def _wait_for_others(run: Run, stopping: Callable[[], bool]) -> None:
 
 
 def _last_line(run: Run) -> str:
-    """What a failed run said last: its error."""
-    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line for line in reversed(lines) if line.strip()), "")
+    """What a failed run said last since it was begun or resumed: its error."""
+    said = run.log.read_text(encoding="utf-8", errors="replace").rpartition(BEGUN)[2]
+    lines = [line for line in said.splitlines()[1:] if line.strip()]
+    return lines[-1] if lines else "nothing"
 
 
 def _run_command(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> int:
@@ -92,7 +99,7 @@ def _run_command(run: Run, cores: int, place: str, stopping: Callable[[], bool])
     command = [str(ROOT / script), *arguments]
     with run.log.open("a", encoding="utf-8") as log:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        log.write(f"{BEGUN}{now} on {place}: python {' '.join(command)}\n")
+        log.write(f"{BEGUN}{now} on {place}: python {shlex.join(command)}\n")
         log.flush()
         process = subprocess.Popen(
             [sys.executable, *command],

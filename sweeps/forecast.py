@@ -6,6 +6,8 @@ are tried here, without the compiler, which makes gradient steps faster later on
 
 from __future__ import annotations
 
+import heapq
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,11 +49,12 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
         cores: of each.
     """
     left = [run for run in runs if run.state != "done"]
-    rows, hours, memory, disk = [], 0.0, [], 0
+    rows, memory, disk = [], [], 0
+    needed: dict[str, float] = {}  # name of a run -> hours
     for arm in sweep.arms:
         own = [run for run in left if run.arm == arm]
         needs = _forecast(sweep, arm, [run for run in runs if run.arm == arm], cores)
-        hours += needs.hours * sum(1 - progress_of(run).fraction for run in own)
+        needed |= {run.name: needs.hours * (1 - progress_of(run).fraction) for run in own}
         memory += [needs.memory] * len(own)
         disk += needs.disk * len(own)
         rows.append(
@@ -64,20 +67,29 @@ def describe_sweep(sweep: Sweep, runs: Sequence[Run], jobs: int, cores: int) -> 
             )
         )
     at_once = sum(sorted(memory)[-jobs:])
-    longest = hours / max(1, min(jobs, len(left)))
+    in_order, places = [needed[run.name] for run in left], max(1, min(jobs, len(left)))
+    longest = _hours_until_all_are_done(in_order, places)
     headers = ("arm", "runs left", "time of a run", "memory [GB]", "disk [GB]")
     python = this_python()
-    commands = [f"{python} {' '.join(run.arguments(cores))}" for run in left]
+    commands = [f"{python} {shlex.join(run.arguments(cores))}" for run in left]
     return "\n".join(
         [
             *commands,
             "",
             tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True),
             f"{len(left)} of {len(runs)} runs are left, of {cores} core{'' if cores == 1 else 's'} each: "
-            f"{_said(hours)} one by one, {_said(longest)} with {jobs} at a time, without start-up; "
+            f"{_said(sum(in_order))} one by one, {_said(longest)} with {places} at a time, without start-up; "
             f"{at_once / 1e9:.1f} GB of memory, {disk / 1e9:.1f} GB of disk",
         ]
     )
+
+
+def _hours_until_all_are_done(hours: Sequence[float], places: int) -> float:
+    """Of runs that begin in this order, each as soon as one of so many places is free."""
+    ends = [0.0] * places
+    for needed in hours:
+        heapq.heapreplace(ends, ends[0] + needed)
+    return max(ends)
 
 
 def _said(hours: float) -> str:

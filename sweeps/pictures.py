@@ -59,13 +59,16 @@ def curves(command: str, results: Sequence[Result]) -> Picture:
     )
 
 
-def differences(compared: Mapping[str, Comparison], measure: str, first: str) -> Picture:
+def differences(
+    compared: Mapping[str, Comparison], measure: str, first: str, planned: int
+) -> Picture:
     """A point with both intervals for each arm.
 
     Args:
         compared: arm -> its comparison with the first one.
         measure: in words.
         first: name of the first arm.
+        planned: number of seeds; with fewer nothing is decided.
     """
     figure = Figure(figsize=(5.2, 1.1 + 0.4 * len(compared)), layout="constrained")
     axes = figure.subplots()
@@ -92,7 +95,9 @@ def differences(compared: Mapping[str, Comparison], measure: str, first: str) ->
                     solid_capstyle="butt",  # others reach beyond the interval
                 )
         values = (f"{100 * found.difference:+.1f}", *cells)
-        rows.append((arm, f"{found.seeds}", *values, f"{found.p_different:.3g}", found.verdict))
+        so_far = "so far " if found.seeds < planned and found.verdict != "undecided" else ""
+        verdict = f"{so_far}{found.verdict}"
+        rows.append((arm, f"{found.seeds}", *values, f"{found.p_different:.3g}", verdict))
     axes.axvline(0, color="0.5", linewidth=0.8)
     axes.axvspan(-5, 5, color="0.5", alpha=0.12, lw=0)
     low, high = axes.get_xlim()

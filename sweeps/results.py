@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,7 +90,10 @@ def results_of(runs: Sequence[Run]) -> list[Result]:
             continue
         try:
             found.append(_result(run, report))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (
+            *(KeyError, TypeError, ValueError, IndexError, AttributeError),
+            csv.Error,
+        ) as error:
             raise UsageError(
                 f"{run.folder}: report.json and metrics.csv are not those of a finished run ({error!r:.100}); "
                 "copy them again, or delete the folder to make the run again"
@@ -129,6 +133,7 @@ def _result(run: Run, report: dict[str, Any]) -> Result:
         end = float(report["tasks"][name]["success_rate"])
         curve = _rates(rows, f"{measure}/{name}", end)
         tasks[name] = OfTask(mean_of_curve(steps, curve, from_zero=True), end)
+    _require_rates([*rates, final, *(one for task in tasks.values() for one in task)], steps)
     return Result(
         run=run,
         steps=steps,
@@ -178,12 +183,29 @@ def _hours(written: Sequence[dict[str, str]]) -> NDArray[np.float64]:
 def _require_whole(run: Run, config: Config | None, counted: NDArray[np.float64]) -> None:
     """Refuse the rows of a file that was lost or cut on its way here: they would give another area."""
     last = counted.max(initial=0.0)
-    interval = config.recording.log_interval_env_steps if config else 1
-    if last < run.total // interval * interval:  # a row is written when it is due, not at the end
+    if last < _last_due(run, config):
         raise UsageError(
             f"{run.folder}/metrics.csv: ends at {last:,.0f} of {run.total:,}, and yet there is a report.json; "
             "copy the whole file, or delete the folder to make the run again"
         )
+
+
+def _last_due(run: Run, config: Config | None) -> int:
+    """Where the last row is: rows are written when they are due, not at the end."""
+    if config is None:
+        return run.total
+    evaluated = run.phase or config.evaluation.interval_env_steps
+    intervals = (config.recording.log_interval_env_steps, evaluated)
+    return max(run.total // interval * interval for interval in intervals)
+
+
+def _require_rates(rates: Sequence[float], steps: NDArray[np.float64]) -> None:
+    """Raise `ValueError` for rates that none of our runs has, or steps that do not rise."""
+    for rate in rates:
+        if not 0 <= rate <= 1 + _ROUNDING:  # nor is NaN
+            raise ValueError(f"a rate of {rate}")
+    if (np.diff(steps) <= 0).any():
+        raise ValueError("evaluations are there twice, or not in order")
 
 
 def _places(run: Run) -> tuple[str, ...]:

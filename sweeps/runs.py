@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from configs.errors import UsageError
 from configs.plain_yaml import read_yaml
 from configs.settings import flatten
 from reporting.rows import read_rows
-from sweeps.definition import EVALUATED, SETTINGS, Sweep, config_of, flags_of
+from sweeps.definition import EVALUATED, SETTINGS, Sweep, config_of, preset_and_flags
 from training.run_lock import is_locked
 
 State = Literal["new", "begun", "running", "done"]
@@ -36,7 +37,7 @@ class Run:
         folder: of the run.
         log: file that its console goes into.
         command: the script.
-        config: the preset, or a YAML file.
+        config: the preset.
         flags: settings on top of it.
         total: environment steps, or tasks, in all.
         phase: environment steps of a task, where robots' tasks are learned one after the other.
@@ -88,6 +89,7 @@ def threads_and_workers(cores: int) -> tuple[int, int]:
 def runs_of(sweep: Sweep, out: Path) -> list[Run]:
     """Every arm with every seed, seed by seed, so that arms can be compared early."""
     lengths = {arm: _total_and_phase(sweep, arm, out) for arm in sweep.arms}
+    commands = {arm: preset_and_flags(sweep, arm, str(out)) for arm in sweep.arms}
     return [
         Run(
             arm=arm,
@@ -95,8 +97,8 @@ def runs_of(sweep: Sweep, out: Path) -> list[Run]:
             folder=out / "runs" / f"{arm}-seed{seed}",
             log=out / "logs" / f"{arm}-seed{seed}.log",
             command=sweep.command,
-            config=sweep.config,
-            flags=tuple(flags_of(sweep.changes(arm))),
+            config=commands[arm][0],
+            flags=tuple(commands[arm][1]),
             total=lengths[arm][0],
             phase=lengths[arm][1],
             cwd=Path.cwd(),
@@ -155,7 +157,7 @@ class Progress:
 
 
 def progress_of(run: Run) -> Progress:
-    """Where a run stands; one without a row of metrics stands at its beginning."""
+    """Where a run stands; one without a row of metrics, or with one that can't be read, stands at its beginning."""
     path = run.folder / "metrics.csv"
     try:
         found = path.stat()
@@ -167,21 +169,26 @@ def progress_of(run: Run) -> Progress:
 @lru_cache(maxsize=1_000)
 def _progress(path: Path, command: str, total: int, mtime_ns: int, size: int) -> Progress:
     """Of a file as it is at that time and of that size: the live table asks twice a second."""
-    rows = read_rows(path)
-    if not rows:
-        return Progress(0.0, None, 0.0)
     counter, measure = COLUMNS[command]
-    rates = [float(row[measure]) for row in rows if row.get(measure)]
-    hours = [float(row["time/elapsed_hours"]) for row in rows if row.get("time/elapsed_hours")]
-    done = float(rows[-1].get(counter) or 0) / total
+    try:
+        rows = read_rows(path)
+        rates = [float(row[measure]) for row in rows if row.get(measure)]
+        hours = [float(row["time/elapsed_hours"]) for row in rows if row.get("time/elapsed_hours")]
+        done = float(rows[-1].get(counter) or 0) / total if rows else 0.0
+    except (ValueError, csv.Error):  # damaged; the run itself says so when it is resumed
+        return Progress(0.0, None, 0.0)
     return Progress(min(1.0, done), rates[-1] if rates else None, hours[-1] if hours else 0.0)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; `None` where there is none, or only the first part of one."""
+    """The object in a file; `None` where there is none, or only the first part of one.
+
+    Raises:
+        OSError: the file is there and can't be read.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from pages.contents import Section, Table
 from reporting.comparison import Comparison
-from sweeps.definition import Sweep, flags_of
+from sweeps.definition import Sweep, preset_and_flags
 from sweeps.pictures import curves, differences
 from sweeps.results import MEASURES, Result
 from sweeps.runs import Run, progress_of
@@ -39,7 +40,7 @@ def sections_of(
     answer = Section("Answer", how, Table(("what", "answer"), said))
     found = [answer, _arms(summaries), Section("Curves", pictures=[curves(sweep.command, results)])]
     pictures = [
-        differences(by_arm, MEASURES[measure], summaries[0].arm)
+        differences(by_arm, MEASURES[measure], summaries[0].arm, len(sweep.seeds))
         for measure, by_arm in compared.items()
         if by_arm
     ]
@@ -116,7 +117,8 @@ def _runs(runs: Sequence[Run], results: Sequence[Result]) -> Section:
 
 
 def _commands(sweep: Sweep) -> str:
-    return "\n".join(
-        f"# {arm}\n{sweep.command} --config {sweep.config} {' '.join(flags_of(sweep.changes(arm)))}"
-        for arm in sweep.arms
-    )
+    lines = []
+    for arm in sweep.arms:
+        preset, flags = preset_and_flags(sweep, arm, "the sweep")
+        lines += [f"# {arm}", shlex.join([sweep.command, "--config", preset, *flags])]
+    return "\n".join(lines)

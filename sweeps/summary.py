@@ -28,7 +28,7 @@ class ArmSummary:
         area: mean of the curve.
         hours: mean per run.
         reached: of `GOALS`: how many runs were there, the median of their steps and of their hours; nan
-            where fewer than half were, because then nobody knows the median of all.
+            where half or fewer were, because then nobody knows the median of all.
     """
 
     arm: str

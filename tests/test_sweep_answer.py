@@ -25,6 +25,7 @@ from reporting.comparison import compare
 from sweeps.answer import verdict_of, write_answer
 from sweeps.definition import Sweep
 from sweeps.execution import BEGUN
+from sweeps.forecast import describe_sweep
 from sweeps.pictures import curves
 from sweeps.results import mean_of_curve, results_of
 from sweeps.runs import Run, progress_of, runs_of
@@ -46,7 +47,7 @@ def finish(run: Run, rates: Sequence[float], final: float) -> None:
     columns = ("env_steps", "eval/success_rate", *COLUMNS, "time/elapsed_hours")
     lines = [",".join(columns)]
     for index, rate in enumerate(rates):
-        of_tasks = ",".join(f"{rate * (0.5 + place % 2)}" for place in range(len(TASKS)))
+        of_tasks = ",".join(f"{min(1.0, rate * (0.5 + place % 2))}" for place in range(len(TASKS)))
         lines += [f"{500 * index + 250},," + "," * len(TASKS)]
         lines += [f"{500 * (index + 1)},{rate},{of_tasks},{index + 1}"]
     (run.folder / "metrics.csv").write_text("\n".join(lines) + "\n")
@@ -133,7 +134,10 @@ def test_a_row_of_an_evaluation_alone_has_the_hours_of_the_row_before(runs: list
         ("report.json", b'{"mean_success_rate": null}'),
         ("report.json", b'{"mean_success_rate": 1, "tasks": null}'),
         ("report.json", b'{"mean_success_rate": 1, "tasks": {"reach-v3": {"success_rate": 1}}}'),
+        ("report.json", b'{"mean_success_rate": NaN, "tasks": {}}'),
+        ("report.json", b'{"mean_success_rate": 92, "tasks": {}}'),
         ("metrics.csv", b"steps\n2000\n"),
+        ("metrics.csv", b"env_steps\n2000\n" + b"9" * 200_000 + b"\n"),
         ("metrics.csv", b"env_steps,eval/success_rate,time/elapsed_hours\n2000,\xff,1\n"),
     ],
 )
@@ -141,6 +145,36 @@ def test_files_of_something_else_get_one_line(runs: list[Run], name: str, conten
     (runs[0].folder / name).write_bytes(content)
     with pytest.raises(UsageError, match=r"a-seed1: report\.json and metrics\.csv are not"):
         results_of(runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "number", "said"),
+    [
+        ("report.json", '"mean_success_rate": 0.5', '"mean_success_rate": NaN', "a rate of nan"),
+        ("report.json", '"success_rate": 0.5', '"success_rate": 50', "a rate of 50"),
+        ("metrics.csv", "\n1000,0.2", "\n1000,nan", "a rate of nan"),
+        ("metrics.csv", "\n1000,0.2", "\n1000,-0.2", "a rate of -0.2"),
+        ("metrics.csv", "\n1000,", "\n500,", "evaluations are there twice"),
+    ],
+)
+def test_a_number_that_no_run_has_decides_nothing(
+    runs: list[Run], name: str, word: str, number: str, said: str
+) -> None:
+    path = runs[0].folder / name
+    assert word in path.read_text()
+    path.write_text(path.read_text().replace(word, number))
+    with pytest.raises(UsageError, match="are not those of a finished run") as error:
+        results_of(runs)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\n1\n", b"env_steps\nsoon\n", b"9" * 200_000 + b"\n1\n"])
+def test_a_damaged_file_of_a_run_under_way_ends_nothing(runs: list[Run], content: bytes) -> None:
+    """The live table reads it twice a second."""
+    (runs[0].folder / "report.json").write_text("[" * 100_000)
+    (runs[0].folder / "metrics.csv").write_bytes(content)
+    assert runs[0].state == "begun"
+    assert progress_of(runs[0]).fraction == 0.0
 
 
 def test_runs_of_a_seed_that_were_not_made_alike_are_named(runs: list[Run], tmp_path: Path) -> None:
@@ -294,6 +328,11 @@ def test_a_run_whose_curve_was_cut_on_the_way_is_refused(runs: list[Run]) -> Non
     path.unlink()
     with pytest.raises(UsageError, match="ends at 0 of 2,000, and yet"):
         results_of(runs)
+    rare = replace(load_config("smoke").recording, log_interval_env_steps=10**6)
+    config = replace(load_config("smoke"), recording=rare)
+    (runs[1].folder / "config.yaml").write_text(dump_config(config))
+    with pytest.raises(UsageError, match="ends at 0 of 2,000, and yet"):
+        results_of(runs)  # the evaluation at 2,000 was due
 
 
 def test_what_holms_method_alone_decides_is_said_so() -> None:
@@ -341,6 +380,7 @@ def test_before_the_last_planned_seed_nothing_is_decided(runs: list[Run], tmp_pa
     said = write_answer(replace(SWEEP, seeds=[1, 2, 3, 4]), runs, tmp_path)
     assert "So far, with 3 of 4 seeds, which decides nothing: b is better." in said
     assert "Decided" not in said
+    assert "<td>so far more</td>" in (tmp_path / "report.html").read_text()
     rows = list(csv.DictReader((tmp_path / "comparisons.csv").open()))
     assert {(row["seeds"], row["planned_seeds"]) for row in rows} == {("3", "4")}
 
@@ -402,6 +442,18 @@ def test_permuted_images_are_measured_by_accuracy_after_each_task(tmp_path: Path
     assert (found.steps.tolist(), found.rates.tolist()) == ([1, 2], [0.9, 0.7])
     assert found.area == pytest.approx(0.8)
     assert (found.final, found.reached, found.hours) == (0.65, (), 0.2)
+
+
+def test_the_forecast_knows_the_hours_of_runs_that_are_done(tmp_path: Path) -> None:
+    """Three runs of four hours in two places: eight hours, however short their mean is."""
+    runs = runs_of(SWEEP, tmp_path / "two words")
+    for run in runs[:3]:
+        finish(run, [0.1, 0.2, 0.4, 0.6], 0.5)
+    said = describe_sweep(SWEEP, runs, jobs=2, cores=1)
+    assert "3 of 6 runs are left, of 1 core each: about 12 hours one by one, " in said
+    assert "about 8 hours with 2 at a time" in said
+    assert f"--out '{tmp_path}/two words/runs/b-seed2' " in said
+    assert "about 4 hours with 3 at a time" in describe_sweep(SWEEP, runs, jobs=20, cores=1)
 
 
 def test_no_run_done(tmp_path: Path) -> None:

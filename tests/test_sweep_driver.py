@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,30 @@ class Limited:
 def test_runs_that_a_cluster_refuses_wait_until_one_has_ended(limit: int, tmp_path: Path) -> None:
     runs, cluster = runs_of(SWEEP, tmp_path), Limited(limit)
     with StopSignals() as signals:
-        assert work_off(runs, cluster, len(runs), signals, lambda failed: None) == {}
+        done = work_off(runs, cluster, len(runs), signals, lambda failed: None)
+    assert done == ({}, False)
     assert cluster.ended == [run.name for run in runs]
     assert cluster.most == limit
+
+
+def test_a_stopped_sweep_still_says_what_had_failed(tmp_path: Path) -> None:
+    class Failing(Limited):
+        def finished(self) -> dict[str, str | None]:
+            return dict.fromkeys(super().finished(), "error: something is wrong")
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    cluster = Failing(2)
+    with StopSignals("stopping", again="still saving") as signals:
+
+        def ctrl_c_three_times(failed: object) -> None:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+
+        done = work_off(runs_of(SWEEP, tmp_path), cluster, 2, signals, ctrl_c_three_times)
+    assert done == ({"a-seed1": "error: something is wrong"}, True)
+    assert cluster.stopped
 
 
 def test_a_cluster_that_takes_no_run_ends_the_sweep(tmp_path: Path) -> None:

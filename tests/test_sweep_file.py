@@ -9,8 +9,11 @@ import pytest
 from conftest import in_process
 
 import sweep
+from configs import dump_config, load_config
 from configs.command_line import parse_train_command
 from configs.errors import UsageError
+from configs.loading import MULTI_TASK
+from configs.permuted_mnist import PERMUTED
 from configs.permuted_mnist.command import parse_permuted_command
 from sweeps.definition import config_of, read_sweep
 from sweeps.runs import require_same_settings, runs_of
@@ -53,6 +56,52 @@ def test_the_command_line_gives_the_settings_of_the_arm(tmp_path: Path) -> None:
         assert (command.settings.machine.threads, command.settings.machine.workers) == (1, 1)
         own = {"faster": 0.003}.get(run.arm, 0.002)
         assert (expected.agent.actor_lr, expected.total_env_steps) == (own, 3000)
+
+
+@pytest.mark.parametrize("preset", MULTI_TASK.preset_names())
+def test_the_commands_do_not_depend_on_a_file_that_config_names(
+    tmp_path: Path, preset: str
+) -> None:
+    """It may be edited while runs wait."""
+    own = tmp_path / "my own.yaml"
+    own.write_text(dump_config(replace(load_config(preset), seed=5)))
+    read = read_sweep(written(tmp_path, f"config: {own}\narms: {{a: }}\nseeds: [1]"))
+    expected = replace(config_of(read, "a", ""), seed=1)
+    (run,) = runs_of(read, tmp_path)
+    own.unlink()
+    found = parse_train_command(run.arguments(cores=2)[1:]).settings
+    machine = replace(expected.machine, threads=1, workers=1)
+    assert found == replace(expected, machine=machine)
+
+
+@pytest.mark.parametrize("preset", PERMUTED.preset_names())
+def test_nor_do_those_of_permuted_images(tmp_path: Path, preset: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(PERMUTED.dump(PERMUTED.load(preset)))
+    text = f"command: train_permuted_mnist.py\nconfig: {own}\narms: {{a: }}\nseeds: [1]"
+    read = read_sweep(written(tmp_path, text))
+    expected = replace(config_of(read, "a", ""), seed=1)
+    (run,) = runs_of(read, tmp_path)
+    own.unlink()
+    found = parse_permuted_command(run.arguments(cores=2)[1:]).settings
+    assert found == replace(expected, machine=replace(expected.machine, threads=2))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "total_env_steps: 1.0e+4",
+        "env: {stagger_episodes: 0}",
+        "replay: {rehearsal: 'no', sampling: balanced}",
+        "agent: {value_range: [-5, 5]}",
+    ],
+)
+def test_what_a_preset_may_say_the_command_line_says_too(tmp_path: Path, setting: str) -> None:
+    read = read_sweep(written(tmp_path, f"arms: {{a: {{{setting}}}}}\nseeds: [1]"))
+    (run,) = runs_of(read, tmp_path)
+    found = parse_train_command(run.arguments(cores=2)[1:]).settings
+    expected = replace(config_of(read, "a", ""), seed=1)
+    assert found == replace(expected, machine=found.machine)
 
 
 def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
@@ -122,7 +171,16 @@ def test_a_sweep_of_permuted_images(tmp_path: Path) -> None:
         ),
         (
             "arms: {a: }\nseeds: [1]\nsettings: {machine: 3}",
-            "arms.a: machine: input should be a dictionary",
+            "yaml: settings: machine: input should be a dictionary",
+        ),
+        (
+            "arms: {a: }\nseeds: [1]\nsettings: {total_env_step: 3}",
+            "yaml: settings: unknown key 'total_env_step'",
+        ),
+        ("arms: {a: }\nseeds: [1]\nsettings: {seed: 3}", "yaml: settings: seed: the runs' seeds"),
+        (
+            "arms: {a: }\nseeds: [1]\nsettings: {machine: {workers: 3}}",
+            "yaml: settings: machine.workers: sweep.py sets it",
         ),
         ("arms: {a: , b: , a: {}}\nseeds: [1]", "line 1: 'a' is there twice"),
         ("arms: {a: }\nseeds: [1]\ncommand: rm", "command: input should be 'train_mt10.py'"),
@@ -141,8 +199,6 @@ def test_a_run_begun_with_other_settings_is_not_taken_for_the_arms(tmp_path: Pat
     read = read_sweep(written(tmp_path))
     runs = runs_of(read, tmp_path)
     command = parse_train_command(runs[0].arguments(cores=1)[1:])
-    from configs import dump_config
-
     runs[0].folder.mkdir(parents=True)
     (runs[0].folder / "config.yaml").write_text(dump_config(command.settings))
     require_same_settings(read, runs)
@@ -182,6 +238,7 @@ def test_a_sweep_that_was_killed_before_it_began_begins(tmp_path: Path) -> None:
         (["FILE", "--out", "x", "--address", "1.2.3.4:1"], "--address: is that of a Ray cluster"),
         (["FILE", "--out", "x", "--slurm", "a=b"], "--slurm a=b: give KEY=VALUE, with --backend"),
         (["FILE", "--out", "x", "--backend", "cloud"], "--backend"),
+        (["FILE", "--out", "x", "--dry-run", "--report"], "--dry-run, --report: give one of them"),
         (["FILE", "--out", "x", "--hours", "0"], "--hours 0: give more than 0"),
         (["FILE", "--out", "x", "--hours", "nan"], "--hours nan: give more than 0, and an end"),
         (["FILE", "--out", "x", "--hours", "3"], "--hours 3: is Slurm's time limit; add --backend"),

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGUSR2 and SIGHUP ask a run to save and stop; a second Ctrl-C stops at once.
+"""Ctrl-C, SIGTERM, SIGUSR2 and SIGHUP ask a run to save and stop; a second Ctrl-C stops a run at once.
 
 A second SIGTERM changes nothing: a cluster's scheduler sends it to the process and to whoever started it, who
 sends it again. SIGUSR2 is Slurm's warning that a job's time is nearly over (`--signal=USR2@90`). SIGHUP says that
@@ -25,14 +25,16 @@ class StopSignals:
 
     Args:
         answer: printed at the first one.
+        again: printed at a further Ctrl-C; `None` lets it raise `KeyboardInterrupt`.
     """
 
     def __init__(
         self,
         answer: str = "stopping after this step; Ctrl-C again stops at once, without saving",
+        again: str | None = None,
     ) -> None:
         self.received: int | None = None
-        self._answer = answer
+        self._answer, self._again = answer, again
 
     def __enter__(self) -> StopSignals:
         self._previous = {
@@ -54,11 +56,16 @@ class StopSignals:
     def _remember(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
             write_to_files_only()
-        if self.received is not None:
-            if number == signal.SIGINT:
+        if self.received is None:
+            self.received = number
+            _say(self._answer)
+        elif number == signal.SIGINT:
+            if self._again is None:
                 raise KeyboardInterrupt
-            return
-        self.received = number
-        with suppress(OSError):  # nobody may be left to read it
-            # Not by print, which a signal may have interrupted.
-            os.write(2, f"{self._answer}\n".encode())
+            _say(self._again)
+
+
+def _say(line: str) -> None:
+    """Not by print, which a signal may have interrupted."""
+    with suppress(OSError):  # nobody may be left to read it
+        os.write(2, f"{line}\n".encode())

@@ -49,7 +49,7 @@ def draw_sweeps(images: Path, names: Sequence[str] = ("study",), folder: Path = 
         first = next(iter(sweep.arms))
         compared = compare_arms(results, list(sweep.arms), measure, len(sweep.arms) - 1)
         curves(sweep.command, results).figure.savefig(images / f"{name}-curves.png", dpi=150)
-        picture = differences(compared, in_words, first)
+        picture = differences(compared, in_words, first, len(sweep.seeds))
         picture.figure.savefig(images / f"{name}-differences.png", dpi=150)
         by_task = task_results(results)
         if by_task:

@@ -1,7 +1,7 @@
 """Runs as jobs of Slurm, through submitit (https://github.com/facebookincubator/submitit).
 
-A job executes the ordinary command. Where its time is over, or it has to make room, submitit asks it to stop a
-minute before: the run saves, and the job is queued again. All nodes need the project, its virtual environment
+A job executes the ordinary command. Where its time is over, or it has to make room, submitit asks it to stop 90
+seconds before: the run saves, and the job is queued again. All nodes need the project, its virtual environment
 and the sweep's folder under the same paths.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ class SlurmBackend:
     Args:
         cores: of each run.
         gpus: of each run.
-        out: folder of the sweep; submitit's own files go into slurm/ in it.
+        out: folder of the sweep; submitit's own files go into slurm/ in it, in a folder for each time that the
+            sweep was begun or continued: another cluster may use its jobs' numbers again.
         hours: time limit of a job; a run that takes longer is queued again and goes on.
         options: of sbatch, such as partition and account.
 
@@ -72,7 +74,9 @@ class SlurmBackend:
         self._cores, self._prefix = cores, f"sweep-{_short_hash(out)}-"
         _cancel(self._prefix)  # jobs that a killed sweep left; their runs go on in new ones
         self._executor: AutoExecutor = submitit.AutoExecutor(
-            out / "slurm", cluster="slurm", slurm_max_num_timeout=_MOST_JOBS
+            out / "slurm" / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
+            cluster="slurm",
+            slurm_max_num_timeout=_MOST_JOBS,
         )
         self._executor.update_parameters(
             cpus_per_task=cores,
@@ -218,8 +222,10 @@ def _squeue() -> list[tuple[str, str]]:
         raise _NoAnswer(f"squeue takes more than {_ANSWER_S:.0f} s") from error
     except subprocess.CalledProcessError as error:
         raise _NoAnswer(_last_line(error.stderr)) from error
-    pairs = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    return [(job, name) for job, name in pairs]
+    parts = [line.strip().partition(" ") for line in done.stdout.splitlines()]
+    return [
+        (job, name) for job, _, name in parts
+    ]  # a job of somebody else's project may have no name
 
 
 def _short_hash(out: Path) -> str:
