@@ -30,7 +30,11 @@ def winners_density(config: NetworkConfig, index: int) -> float | None:
 
 
 def first_density(config: NetworkConfig, index: int) -> float:
-    """Fraction of active units at the start of training, for initial weights; 1 for ReLU."""
+    """Fraction of active units that initial weights are made for; 1 for ReLU.
+
+    It is that at the start of training, but for two kinds: `threshold_winners` begin with half of the units, and
+    `nucleus_winners` have as many as `winners_mass` says.
+    """
     if config.activation == "annealed_k_winners":
         return config.first_winners_density
     return winners_density(config, index) or 1.0

@@ -30,9 +30,16 @@ class Policy:
         self.actor = _float32_twin(actor)
 
     def tensors(self) -> list[Tensor]:
-        """All that learning changes, float32: the scale of observations, the actor, what its winners follow."""
-        seen = [one for name, one in self.actor.named_buffers() if ".activation." in name]
-        return [self.observations.mean, self.observations.spread, *self.actor.parameters(), *seen]
+        """The scale of observations, the actor with its masks, what its winners follow.
+
+        That is all in which agents of the same settings differ. Float32, and masks may be bool.
+        """
+        kept = [
+            one
+            for name, one in self.actor.named_buffers()
+            if ".activation." in name or name.endswith(".mask")
+        ]
+        return [self.observations.mean, self.observations.spread, *self.actor.parameters(), *kept]
 
     def to(self, device: torch.device) -> Policy:
         """Itself, with its tensors moved to a device."""

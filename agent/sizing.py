@@ -42,7 +42,7 @@ def count_parameters(
 def _count_gates(config: NetworkConfig, units: int, context_size: int) -> int:
     """Of one layer: its segments, or what stands in their place."""
     if config.gating == "gating_mlp":
-        width = gating_mlp_width(units, context_size, config.num_segments)
+        width = gating_mlp_width(units, context_size, config.num_segments, config.segment_density)
         return width * (context_size + 1) + units * (width + 1)
     if config.gating == "film":
         return 2 * units * context_size

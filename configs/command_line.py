@@ -131,7 +131,8 @@ def _condense(box: str, settings: Sequence[str]) -> str:
         settings: dotted names that the command knows; a flag of version 0.1 may be one of them now.
     """
     lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
-    lines = [line for line in lines if line][1:]  # the first is the frame's title
+    # Where stdout takes no frame there are lines of dashes. The first line is the frame's title.
+    lines = [line for line in lines if line.strip("-")][1:]
     message: list[str] = []
     for index, line in enumerate(lines):
         if line.startswith("Perhaps you meant"):

@@ -75,6 +75,11 @@ def _network_inconsistencies(network: NetworkConfig) -> Iterator[str]:
             "network.dendritic_layers: without any, the network is not told its task; name a layer, or use "
             "--network.kind mlp"
         )
+    if network.parameter_factor != 1 and not network.match_parameters:
+        yield (
+            f"network.parameter_factor: {network.parameter_factor:g} does nothing without "
+            "network.match_parameters; use --network.match-parameters True"
+        )
     if network.gating == "gate_table" and network.context != "one_hot":
         yield "network.gating: gate_table needs network.context: one_hot"
 

@@ -54,8 +54,15 @@ def exit_on_error(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         print("stopped at once, without saving", file=sys.stderr)
         sys.exit(130)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _is_out_of_memory(error)):
+            raise
         print(
             "error: out of memory; close other programs, or use smaller settings", file=sys.stderr
         )
     sys.exit(2)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether it is torch's, of the main memory or of a GPU's, which have no common class."""
+    return any(words in str(error) for words in ("can't allocate memory", "out of memory"))

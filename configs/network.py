@@ -78,9 +78,11 @@ class NetworkConfig:
     layer_norm: bool = True
     """LayerNorm between the linear map and the gate of every hidden layer."""
     weight_density: Fraction = 1.0
-    """Fraction of non-zero feed-forward weights, per unit; 1 is dense."""
+    """Fraction of non-zero feed-forward weights, per unit; 1 is dense. An mlp is always dense, and is
+    matched to the network with dendrites that has this density."""
     segment_density: Fraction = 1.0
-    """Fraction of non-zero weights, per dendritic segment; 1 is dense."""
+    """Fraction of non-zero weights, per dendritic segment; 1 is dense. What stands in the place of
+    segments is dense, and is matched to them."""
     context: Literal["one_hot", "embedding"] = "one_hot"
     """What the segments (or the mlp's input) see of the task."""
     embedding_size: Units = 32

@@ -70,7 +70,8 @@ class ReplayConfig:
     batch_size: Annotated[int, Ge(1), Le(10**6)] = 500
     """Transitions per gradient step, over all tasks."""
     sampling: Literal["balanced", "uniform"] = "balanced"
-    """balanced: equally many of each task; uniform: over the whole buffer, as the paper."""
+    """balanced: task by task, equally many or by their shares (env.least_task_share); uniform: over the
+    whole buffer, as the paper."""
     rehearsal: bool = False
     """one_by_one: learn from the transitions of all tasks so far, equally many of each, not from the
     present task's alone."""
@@ -137,7 +138,7 @@ class EvaluationConfig:
     """Goals per task in the evaluations during training (the first of the goal list)."""
     report_goals: PositiveInt = 50
     """Goals per task in the report at the end."""
-    horizon: Annotated[int, Ge(1), Le(500)] = 500
+    horizon: Annotated[int, Ge(2), Le(500)] = 500
     """Episode length in evaluation [environment steps]; 500 is the benchmark's."""
     copies_per_task: Annotated[int, Ge(1), Le(50)] = 5
     """Environments per task that evaluate side by side."""

@@ -98,7 +98,12 @@ class DendriticLayer(nn.Module):
             self.dendrites = FiLM(units, context_size, stack=stack)
         elif gating == "gating_mlp":
             self.dendrites = GatingMLP(
-                units, context_size, num_segments=num_segments, stack=stack, generator=generator
+                units,
+                context_size,
+                num_segments=num_segments,
+                segment_density=segment_density,
+                stack=stack,
+                generator=generator,
             )
         else:
             self.dendrites = DendriticSegments(

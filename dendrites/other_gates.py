@@ -16,9 +16,9 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from dendrites.checks import require_positive
+from dendrites.checks import require_fraction, require_positive
 from dendrites.segments import aligned
-from dendrites.sparse_linear import stacked_linear
+from dendrites.sparse_linear import nonzeros_per_row, stacked_linear
 
 
 class FiLM(nn.Module):
@@ -66,17 +66,18 @@ class FiLM(nn.Module):
 class GatingMLP(nn.Module):
     """A context through one hidden layer of ReLU to a factor between 0 and 1 for each unit.
 
-    Its hidden layer is as wide as it takes to have as many parameters as J dense segments.
+    Its hidden layer is as wide as it takes to have as many parameters as J segments.
 
     Args:
         units: of the layer.
         context_size: C.
         num_segments: J.
+        segment_density: fraction of non-zero weights that those would have, in (0, 1].
         stack: `None`, or E independent copies with a leading dimension.
         generator: source of all randomness, `None` for torch's own.
 
     Raises:
-        ValueError: a size is below 1.
+        ValueError: a size is below 1, or the density outside (0, 1].
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class GatingMLP(nn.Module):
         context_size: int,
         *,
         num_segments: int = 10,
+        segment_density: float = 1.0,
         stack: int | None = None,
         generator: Generator | None = None,
     ) -> None:
@@ -92,8 +94,9 @@ class GatingMLP(nn.Module):
         require_positive(
             units=units, context_size=context_size, num_segments=num_segments, stack=stack
         )
+        require_fraction("segment_density", segment_density)
         self.units, self.context_size, self.stack = units, context_size, stack
-        width = gating_mlp_width(units, context_size, num_segments)
+        width = gating_mlp_width(units, context_size, num_segments, segment_density)
         lead = () if stack is None else (stack,)
 
         def drawn(*shape: int, fan_in: int) -> nn.Parameter:
@@ -130,6 +133,9 @@ class GatingMLP(nn.Module):
         return f"units={self.units}, context_size={self.context_size}, hidden={width}"
 
 
-def gating_mlp_width(units: int, context_size: int, num_segments: int) -> int:
-    """Hidden units with which the parameters, H (C + 1) + U (H + 1), are nearest to J U C; at least 1."""
-    return max(1, round((num_segments * units * context_size - units) / (context_size + 1 + units)))
+def gating_mlp_width(
+    units: int, context_size: int, num_segments: int, segment_density: float = 1.0
+) -> int:
+    """Hidden units with which the parameters, H (C + 1) + U (H + 1), are nearest to those of J segments; at least 1."""
+    segments = num_segments * units * nonzeros_per_row(context_size, segment_density)
+    return max(1, round((segments - units) / (context_size + 1 + units)))

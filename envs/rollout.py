@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from envs.step import Step
 from envs.vector import MetaWorldVectorEnv
 
-Policy = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Observations `[T, N, 39]` -> actions `[T, N, 4]`."""
-
 
 @dataclass(frozen=True)
 class EpisodeSteps:
@@ -42,7 +39,6 @@ class EpisodeResults:
 
 def rollout(
     envs: MetaWorldVectorEnv,
-    policy: Policy | None = None,
     *,
     goals: int,
     tasks: NDArray[np.int64] | None = None,
@@ -51,16 +47,15 @@ def rollout(
     keep_steps: bool = False,
     on_step: Callable[[], object] = lambda: None,
 ) -> EpisodeResults:
-    """Run every one of the first `goals` goals of every task `episodes_per_goal` times.
+    """Let the player of the environments run the first `goals` goals of every task `episodes_per_goal` times each.
 
     Episodes run to the horizon: success neither ends nor shortens them, so that returns and final
     success mean what they say.
 
     Args:
         envs: made with `autoreset=False`; its N copies of a task share the episodes.
-        policy: acts on observations; `None` for the player of the environments.
         goals, episodes_per_goal: K is their product.
-        tasks: indices of those to run, in order, with the player of the environments; `None` for all.
+        tasks: indices of those to run, in order; `None` for all.
         generator: source of the player's random numbers.
         keep_steps: whether the results have every step: some 180 bytes each.
         on_step: called after every vector step; may raise to abandon the evaluation.
@@ -71,7 +66,7 @@ def rollout(
     for start in range(0, len(plan), envs.copies):
         steps: list[dict[str, NDArray]] | None = [] if keep_steps else None
         goals_now = plan[start : start + envs.copies]
-        waves.append(_run_wave(envs, goals_now, tasks, policy, generator, steps, on_step))
+        waves.append(_run_wave(envs, goals_now, tasks, generator, steps, on_step))
         if steps is not None:
             kept.append(_stacked(steps, len(goals_now)))
     return EpisodeResults(
@@ -85,7 +80,6 @@ def _run_wave(
     envs: MetaWorldVectorEnv,
     goals: NDArray[np.int64],
     tasks: NDArray[np.int64],
-    policy: Policy | None,
     generator: Any,
     kept: list[dict[str, NDArray]] | None,
     on_step: Callable[[], object],
@@ -100,9 +94,8 @@ def _run_wave(
     returns = np.zeros(shape)
     first = np.full(shape, -1)
     success = np.zeros(shape, bool)
-    reset_obs = envs.reset(plan)
-    obs = reset_obs[tasks]  # [t, N, 39]
-    for step_index, step in enumerate(_steps(envs, reset_obs, tasks, policy, generator)):
+    obs = envs.reset(plan)[tasks]  # [t, N, 39]
+    for step_index, step in enumerate(_steps(envs, tasks, generator)):
         if kept is not None:
             of_step = {"action": step.action, "reward": step.reward, "success": step.success}
             kept.append({"obs": obs, **of_step})
@@ -121,23 +114,12 @@ def _run_wave(
     return {name: values[:, : len(goals)] for name, values in results.items()}
 
 
-def _steps(
-    envs: MetaWorldVectorEnv,
-    obs: NDArray[np.float32],
-    tasks: NDArray[np.int64],
-    policy: Policy | None,
-    generator: Any,
-) -> Iterator[Step]:
+def _steps(envs: MetaWorldVectorEnv, tasks: NDArray[np.int64], generator: Any) -> Iterator[Step]:
     """The steps of one episode in every environment of the tasks, to the horizon."""
     left = envs.horizon
     while left:
-        if policy is None:
-            chunk = min(left, envs.longest_chunk)
-            envs.play_async(chunk, tasks=tasks, generator=generator)
-            steps = envs.play_wait()
-        else:
-            steps = [envs.step(policy(obs))]
-            obs = steps[0].obs
+        envs.play_async(min(left, envs.longest_chunk), tasks=tasks, generator=generator)
+        steps = envs.play_wait()
         left -= len(steps)
         yield from steps
 

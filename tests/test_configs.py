@@ -108,6 +108,11 @@ def test_the_mlp_presets_differ_in_the_network_only(names: tuple[str, str]) -> N
         ("env: {tasks: ['reach-v3,push-v3']}", "has a comma; separate tasks by spaces"),
         ("network: {dendritic_layers: [2]}", "has layers 0 to 1 only"),
         (
+            "network: {parameter_factor: 4, match_parameters: false}",
+            "network.parameter_factor: 4 does nothing without network.match_parameters",
+        ),
+        ("evaluation: {horizon: 1}", "evaluation.horizon: input should be greater than or equal"),
+        (
             "network: {winners_density: [0.1, 0.2, 0.3]}",
             "network.winners_density: give 1 value or 2",
         ),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+import torch
 from conftest import ROOT
 from tqdm import tqdm
 
@@ -139,9 +140,16 @@ def test_the_systems_errors_are_lines_too(capsys: pytest.CaptureFixture) -> None
     def no_memory() -> int:
         raise MemoryError
 
+    def no_memory_for_a_tensor() -> int:
+        return len(torch.empty(10**17))
+
     for command, line in (
         (no_such_file, "error: /nowhere/at/all: No such file or directory\n"),
         (no_memory, "error: out of memory; close other programs, or use smaller settings\n"),
+        (
+            no_memory_for_a_tensor,
+            "error: out of memory; close other programs, or use smaller settings\n",
+        ),
     ):
         with pytest.raises(SystemExit) as left:
             exit_on_error(command)
@@ -153,6 +161,8 @@ def test_a_mistake_of_ours_keeps_its_traceback() -> None:
     """Only what a user can mend is a line."""
     with pytest.raises(ZeroDivisionError):
         exit_on_error(lambda: 1 // 0)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        exit_on_error(lambda: len(torch.ones(2, 3) @ torch.ones(2, 3)))
 
 
 @pytest.mark.parametrize("code", [0, 130])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -333,18 +334,40 @@ def test_actions_that_are_not_finite_are_not_sent(goal_lists: GoalLists) -> None
         run(envs, actions[1:])
 
 
-class ScriptedPolicy:
-    """Meta-World's own scripted policies, task-major."""
+class Scripted:
+    """A player: Meta-World's own scripted policies, for so many steps of an episode; then it flees."""
 
-    def __init__(self, tasks: tuple[str, ...]) -> None:
-        self.policies = [ENV_POLICY_MAP[task]() for task in tasks]
+    draws_size, memory_size = 0, 1
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __init__(self, tasks: tuple[str, ...], until: int = 10**6) -> None:
+        self.tasks, self.until = tasks, until
+
+    def for_workers(self) -> bytes:
+        return pickle.dumps(self)
+
+    def weights(self) -> np.ndarray:
+        return np.zeros(0, np.float32)
+
+    def draw(self, steps: int, num_envs: int, generator: object) -> np.ndarray:
+        return np.zeros((steps, num_envs, 0), np.float32)
+
+    def start(self) -> None:
+        self.policies = [ENV_POLICY_MAP[task]() for task in self.tasks]
+
+    def load(self, weights: np.ndarray) -> None:
+        assert weights.shape == (0,)
+
+    def act(self, obs: np.ndarray, draws: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        memory += 1  # steps of the episode
         actions = [
-            [policy.get_action(row.astype(np.float64)) for row in rows]
-            for policy, rows in zip(self.policies, obs, strict=True)
+            policy.get_action(row.astype(np.float64))
+            for policy, rows in zip(
+                self.policies, obs.reshape(len(self.tasks), -1, 39), strict=True
+            )
+            for row in rows
         ]
-        return np.clip(actions, -1, 1).astype(np.float32)
+        flees = np.full(4, -1)
+        return np.where(memory > self.until, flees, np.clip(actions, -1, 1)).astype(np.float32)
 
 
 def test_rollout_scores_scripted_policies_on_every_goal_once(goal_lists: GoalLists) -> None:
@@ -352,10 +375,9 @@ def test_rollout_scores_scripted_policies_on_every_goal_once(goal_lists: GoalLis
     tasks = ("reach-v3", "push-v3", "drawer-close-v3")
     results = []
     for copies in (3, 4):
-        with make(
-            goal_lists, tasks, copies=copies, horizon=150, autoreset=False, start_method="fork"
-        ) as envs:
-            results.append(rollout(envs, ScriptedPolicy(tasks), goals=4))
+        options = {"autoreset": False, "start_method": "fork", "player": Scripted(tasks)}
+        with make(goal_lists, tasks, copies=copies, horizon=150, **options) as envs:
+            results.append(rollout(envs, goals=4))
     one, other = results
     assert one.goal.tolist() == [[0, 1, 2, 3]] * 3
     assert one.success.all()
@@ -367,16 +389,10 @@ def test_rollout_scores_scripted_policies_on_every_goal_once(goal_lists: GoalLis
 
 def test_rollout_counts_success_at_any_step_and_at_the_last(goal_lists: GoalLists) -> None:
     """A policy that reaches its goal and then flees: success, but not at the last step."""
-    scripted = ScriptedPolicy(("reach-v3",))
-    calls = 0
-
-    def reach_then_flee(obs: np.ndarray) -> np.ndarray:
-        nonlocal calls
-        calls += 1
-        return scripted(obs) if calls <= 100 else np.full((1, 1, 4), -1, np.float32)
-
-    with make(goal_lists, ("reach-v3",), horizon=150, autoreset=False, start_method="fork") as envs:
-        result = rollout(envs, reach_then_flee, goals=1)
+    player = Scripted(("reach-v3",), until=100)
+    options = {"autoreset": False, "start_method": "fork", "player": player}
+    with make(goal_lists, ("reach-v3",), horizon=150, **options) as envs:
+        result = rollout(envs, goals=1)
     assert result.success.tolist() == [[True]]
     assert result.final_success.tolist() == [[False]]
 
@@ -384,11 +400,10 @@ def test_rollout_counts_success_at_any_step_and_at_the_last(goal_lists: GoalList
 def test_rollout_keeps_every_step_where_it_is_asked_to(goal_lists: GoalLists) -> None:
     """3 goals in waves of 2 copies; the recorded steps tell what the results say."""
     tasks = ("reach-v3", "drawer-close-v3")
-    scripted = ScriptedPolicy(tasks)
-    with make(
-        goal_lists, tasks, copies=2, horizon=90, autoreset=False, start_method="fork"
-    ) as envs:
-        result = rollout(envs, scripted, goals=3, keep_steps=True)
+    player = Scripted(tasks)
+    options = {"autoreset": False, "start_method": "fork", "player": player}
+    with make(goal_lists, tasks, copies=2, horizon=90, **options) as envs:
+        result = rollout(envs, goals=3, keep_steps=True)
         first = envs.reset(np.array([[0, 1], [0, 1]]))
     steps = result.steps
     assert steps is not None
@@ -397,7 +412,8 @@ def test_rollout_keeps_every_step_where_it_is_asked_to(goal_lists: GoalLists) ->
     np.testing.assert_allclose(steps.reward.sum(axis=2), result.returns, rtol=1e-5)
     np.testing.assert_array_equal(steps.success.any(axis=2), result.success)
     np.testing.assert_array_equal(steps.success[..., -1], result.final_success)
+    player.start()
     for time_step in (0, 30, 89):
-        np.testing.assert_array_equal(
-            steps.action[:, :, time_step], scripted(steps.obs[:, :, time_step])
-        )
+        obs = steps.obs[:, :, time_step].reshape(6, 39)
+        acted = player.act(obs, np.zeros((6, 0)), np.zeros((6, 1), np.float32))
+        np.testing.assert_array_equal(steps.action[:, :, time_step], acted.reshape(2, 3, 4))

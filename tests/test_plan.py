@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 import torch
@@ -11,11 +11,16 @@ import agent.plan
 from agent import replay
 from agent.plan import resolve
 from agent.replay import ReplayBuffer
+from agent.sac import SAC
 from agent.sizing import matched_network
 from configs import UsageError, load_config
 from envs import ACTION_SIZE, OBS_SIZE
 from training import forecast
+from training.checkpoints import policy
+from training.checkpoints.folder import NEWEST, save_checkpoint
+from training.checkpoints.tensors import agent_tensors, network_tensors
 from training.forecast import evaluation_env_steps, simulator_bytes
+from training.progress import Progress
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -41,6 +46,45 @@ def with_machine(**settings):
 def with_agent(**settings):
     config = load_config("mt10")
     return replace(config, agent=replace(config.agent, **settings))
+
+
+# --- disk --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("density", [1.0, 0.9])
+def test_an_agent_with_all_that_it_can_have_fits_the_forecast_and_is_loaded(
+    tmp_path, monkeypatch, density
+):
+    """Masks, and what Synaptic Intelligence keeps of actor and critics."""
+    monkeypatch.setattr(policy, "_HEADROOM_BYTES", 2**14)  # so that small networks do
+    config = load_config("mt10_one_by_one")
+    config = replace(
+        config,
+        network=replace(
+            config.network,
+            weight_density=density,
+            num_segments=1,
+            actor_hidden=(128, 128),
+            critic_hidden=(128, 128),
+        ),
+        protection=replace(config.protection, strength=0.1),
+        agent=replace(config.agent, protects="actor_and_critics"),
+        machine=replace(config.machine, compile="never"),
+    )
+    plan = resolve(config, CPU)
+    agent = SAC(plan, torch.Generator().manual_seed(0))
+    newest, best = agent_tensors(agent), network_tensors(agent)
+    sizes = [sum(tensor.nbytes for tensor in tensors.values()) for tensors in (newest, best)]
+    networks = forecast.checkpoint_bytes(plan) - 2 * plan.replay_bytes
+    of_scales = 3 * 20_000  # bytes: of observations, rewards, temperatures, which are no parameters
+    needed = 2 * sizes[0] + sizes[1] - of_scales
+    assert needed < networks < 1.1 * needed  # what holds segments is forecast, and is not there
+    (tmp_path / "checkpoints").mkdir()
+    state = {"config": asdict(config), "progress": asdict(Progress())}
+    save_checkpoint(tmp_path / "checkpoints", NEWEST, 0, {"agent": newest}, state)
+    loaded = policy.load_policy(tmp_path, CPU).agent
+    for mine, theirs in zip(agent.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 # --- cores -------------------------------------------------------------------------------------

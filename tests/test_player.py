@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 from dataclasses import replace
 
@@ -35,12 +36,17 @@ def seeded(seed: int = 0) -> Generator:
 @pytest.fixture
 def policy() -> Policy:
     """Of a small agent with scaled observations, whose actions differ with every observation."""
+    policy = make_policy(seed=0)
+    policy.observations.spread.fill_(0.1)
+    return policy
+
+
+def make_policy(seed: int, **network: object) -> Policy:
     config = load_config("smoke")
-    network = replace(config.network, actor_hidden=(16, 12), critic_hidden=(8,), num_segments=3)
-    config = replace(config, env=replace(config.env, tasks=TASKS), network=network)
-    agent = SAC(resolve(config, torch.device("cpu")), seeded())
-    agent.observations.spread.fill_(0.1)
-    return agent.policy
+    sizes = {"actor_hidden": (16, 12), "critic_hidden": (8,), "num_segments": 3}
+    small = replace(config.network, **sizes, **network)
+    config = replace(config, env=replace(config.env, tasks=TASKS), network=small)
+    return SAC(resolve(config, torch.device("cpu")), seeded(seed)).policy
 
 
 def make(
@@ -176,6 +182,19 @@ def test_what_is_learned_shows_with_the_next_chunk(goal_lists: GoalLists, policy
                 tensor.mul_(1.5)
         after = play(envs, 2)
         np.testing.assert_array_equal(after[0].action, policy.act(before[1].obs, None))
+
+
+def test_a_copy_learns_of_everything_in_which_agents_differ() -> None:
+    """Also of the masks: those of a checkpoint need not be those that a new process draws."""
+    for activation in ("k_winners", "boosted_k_winners", "threshold_winners"):
+        sparse = {"weight_density": 0.5, "segment_density": 0.5, "activation": activation}
+        learner = make_policy(seed=1, **sparse)
+        player = pickle.loads(
+            evaluated_player(make_policy(seed=2, **sparse), 2, sampled=False).for_workers()
+        )
+        player.load(evaluated_player(learner, 2, sampled=False).weights())
+        obs = np.random.default_rng(0).normal(size=(2, 50, 39)).astype(np.float32)
+        np.testing.assert_array_equal(player.policy.act(obs, None), learner.act(obs, None))
 
 
 def test_sampled_evaluations_are_independent_at_every_step(policy: Policy) -> None:

@@ -279,6 +279,9 @@ def test_a_run_that_learns_nothing_says_so_before_it_starts() -> None:
         "gradient steps: none, because the run ends before exploration.random_env_steps"
         in dry.stdout
     )
+    rarely = ("--exploration.random-env-steps", 0, "--training.update-interval-vector-steps", 10**6)
+    dry = in_process(train_mt10.main, *TINY, *rarely, "--dry-run")
+    assert "none, because the run ends before the first is due: training.updates_per" in dry.stdout
     assert (
         "gradient steps: 77, on 1 CPU threads"
         in in_process(train_mt10.main, *TINY, "--dry-run").stdout

@@ -39,6 +39,7 @@ GRID = [
     dict(dendritic_layers=(), context="embedding"),
     dict(weight_density=0.01, segment_density=0.01),
     dict(activation="relu"),
+    *(dict(gating="gating_mlp", segment_density=segments) for segments in (1.0, 0.4)),
 ]
 
 
@@ -131,6 +132,16 @@ def opponents(preset):
 def test_matched_mlp_is_within_one_percent(preset):
     for dendritic, mlp in opponents(preset):
         assert mlp == pytest.approx(dendritic, rel=0.01)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.1])
+def test_a_gating_mlp_has_as_many_parameters_as_the_segments(density):
+    config = load_config("mt10")
+    segments = replace(config.network, segment_density=density)
+    other = replace(segments, gating="gating_mlp")
+    sizes = (10, OBS_SIZE, ACTION_SIZE, config.agent)
+    for count, goal in zip(count_agent(other, *sizes), count_agent(segments, *sizes), strict=True):
+        assert count == pytest.approx(goal, rel=0.01)
 
 
 @pytest.mark.parametrize("gating", ["gate_table", "single_segment"])

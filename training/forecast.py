@@ -49,12 +49,12 @@ def describe(plan: Plan) -> str:
 def checkpoint_bytes(plan: Plan) -> int:
     """Disk that the checkpoints of a run take at most.
 
-    Weights, two Adam moments, three tensors of Synaptic Intelligence, the target critics and the replay
-    buffer; two checkpoints exist while one is written, and the best one, which has networks only.
+    Weights and their masks, two Adam moments, three tensors of Synaptic Intelligence, the target critics and
+    the replay buffer; two checkpoints exist while one is written, and the best one, which has networks only.
     """
     actor, critic = _dense_parameters(plan)
-    held = 3 * _held_parameters(plan)
-    checkpoint, best = 3 * actor + 8 * critic + held, actor + 4 * critic
+    held, masks = 3 * _held_parameters(plan), _masks(plan)
+    checkpoint, best = 3 * actor + 8 * critic + held + masks, actor + 4 * critic + masks
     return 2 * (plan.replay_bytes + 4 * checkpoint) + 4 * best
 
 
@@ -84,8 +84,14 @@ def _describe_update(plan: Plan) -> str:
     due = updates_due(plan.config.total_env_steps, plan.config)
     if not due:
         what = "run" if plan.config.env.schedule == "together" else "first phase"
+        random, steps = plan.config.exploration.random_env_steps, plan.config.total_env_steps
+        if plan.config.env.schedule == "one_by_one":
+            steps = min(steps, plan.config.env.steps_per_task)
+        if random >= steps:
+            return f"gradient steps: none, because the {what} ends before exploration.random_env_steps do"
         return (
-            f"gradient steps: none, because the {what} ends before exploration.random_env_steps do"
+            f"gradient steps: none, because the {what} ends before the first is due: training.updates_per_vector_step, "
+            "training.update_interval_vector_steps"
         )
     return f"gradient steps: {due:,}, on {where}, {dtype} between hidden layers, {compiled}"
 
@@ -163,10 +169,10 @@ def require_network_memory(plan: Plan) -> None:
 
 
 def network_bytes(plan: Plan) -> int:
-    """Of the weights, gradients, two moments, target critics, and what Synaptic Intelligence keeps."""
+    """Of the weights, masks, gradients, two moments, target critics, and what Synaptic Intelligence keeps."""
     actor, critic = _dense_parameters(plan)
     kept = 5 * _held_parameters(plan)
-    return 4 * (4 * actor + 10 * critic + kept)
+    return 4 * (4 * actor + 10 * critic + kept + _masks(plan))
 
 
 def least_agent_bytes(plan: Plan) -> int:
@@ -202,6 +208,14 @@ def _dense_parameters(plan: Plan) -> tuple[int, int]:
     """Parameters of actor and one critic as they are stored, with the zeros."""
     dense: NetworkConfig = replace(plan.network, weight_density=1.0, segment_density=1.0)
     return count_agent(dense, len(plan.tasks), plan.obs_size, plan.action_size, plan.config.agent)
+
+
+def _masks(plan: Plan) -> int:
+    """Numbers in the masks of actor, critics and target critics, at most; none where all is dense."""
+    actor, critic = _dense_parameters(plan)
+    network = plan.network
+    dense = min(network.weight_density, network.segment_density) == 1
+    return 0 if dense else actor + 4 * critic
 
 
 def _held_parameters(plan: Plan) -> int:

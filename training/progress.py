@@ -67,7 +67,7 @@ def updates_due(env_steps: int, config: Config) -> int:
     """
     phase, training = phase_at(env_steps, config), config.training
     num_envs = len(phase.plays) * config.env.copies_per_task
-    random_vector_steps = config.exploration.random_env_steps // num_envs
+    random_vector_steps = math.ceil(config.exploration.random_env_steps / num_envs)
 
     def due_within(phase_steps: int) -> int:
         vector_steps = phase_steps // num_envs
@@ -81,8 +81,8 @@ def updates_due(env_steps: int, config: Config) -> int:
 def chunk_steps(progress: Progress, config: Config) -> int:
     """Vector steps of the next chunk: fewer where the random actions, or a task's phase, end within it.
 
-    The end of a run cuts none short, so that a run that is made longer goes on as if it had always
-    been longer.
+    The end of a run cuts none short: a run that is made longer goes on with whole chunks, as one that had
+    always been longer.
     """
     phase = phase_at(progress.env_steps, config)
     num_envs = len(phase.plays) * config.env.copies_per_task

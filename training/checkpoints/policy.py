@@ -17,9 +17,8 @@ from training.forecast import least_agent_bytes, require_network_memory
 from training.progress import parse_progress
 from training.streams import seed_streams, torch_generator
 
-_MOST_PER_LEAST = (
-    8  # two moments of each weight, three tensors that protect it, target critics, masks
-)
+_MOST_PER_LEAST = 9
+"""Of each weight: itself, its target, two moments, three tensors that protect it, two masks."""
 _HEADROOM_BYTES = 2**20
 
 
