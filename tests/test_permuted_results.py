@@ -35,17 +35,17 @@ def test_a_table_of_methods_by_hand(tmp_path: Path) -> None:
     header, _, *rows = methods_table("permuted_mnist_10", tmp_path).splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (header, *rows)]
     assert len(cells[0]) == 10
-    # Student's t with one degree of freedom, 12.706: half-widths 12.706 x sd / sqrt 2
+    # Student's t with one degree of freedom, 12.706: half-widths 12.706 x sd / sqrt 2, cut at 100 %
     assert cells[1][:5] == [
         "dendrites, k-winners",
         "nothing",
-        "87.5% (55.7 to 119.3)",
+        "87.5% (55.7% to 100.0%)",
         "",
-        "92.5% (60.7 to 124.3)",
+        "92.5% (60.7% to 100.0%)",
     ]
     assert cells[2][0] == "dendrites, k-winners, clusters"
     assert cells[2][2:] == ["80.0%", "-5.0", "85.0%", "10.0%", "3", "30.0", "1", "94.3%"]
-    assert cells[3][3] == "-20.0 (-20.0 to -20.0)"
+    assert cells[3][3] == "-20.0"  # with both seeds: no spread, no interval
     assert cells[3][7:] == ["15.0", "2", "82.0%"]
 
 

@@ -113,10 +113,10 @@ def _interval(values: NDArray[np.float64]) -> str:
     if np.isnan(values).any():
         return "not measured yet"
     said = _fraction(values.mean())
-    if not has_spread(values):
-        return said
     if len(values) == 2:
         return f"{said} ({', '.join(map(_fraction, values))})"
+    if not has_spread(values):
+        return said
     low, high = mean_interval(values)
     return f"{said} ({_fraction(low)} to {_fraction(high)})"
 
