@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging()
     published, backend = check_extras(command)
     places = out_folders(command.runs, command.out)
+    check_runs(command)
     evaluated = [evaluate_run(command, folder, out, backend) for folder, out in places.items()]
     if command.page:
         from pages.page import write_page
@@ -165,6 +166,11 @@ def analyze(command: EvaluateCommand, policy: Policy, plan: Plan, folder: Path) 
     from training.episodes import analyze_policy
 
     goals = command.analysis_goals or min(5, plan.config.env.num_goals)
+    if plan.config.network.activation == "soft_winners":
+        logger.warning(
+            "--analyze: soft winners are never exactly 0, so units count as on nearly always: overlap and most used "
+            "units say nothing"
+        )
     analysis = analyze_policy(policy, plan, goals)
     write_analysis(analysis, folder)
     write_figures(analysis, folder)
@@ -184,11 +190,13 @@ def compare_with_history(report: Report, path: Path) -> None:
     same_tasks = earlier["tasks"].keys() == report["tasks"].keys()
     if not same_tasks or any(theirs[key] != mine[key] for key in settings):
         return  # another evaluation
-    other = [
-        f"{name} {sorted(set(task['failed_goals']) ^ set(earlier['tasks'][name]['failed_goals']))}"
-        for name, task in report["tasks"].items()
-        if task["failed_goals"] != earlier["tasks"][name]["failed_goals"]
-    ]
+    other = []
+    for name, now in report["tasks"].items():
+        then = earlier["tasks"][name]
+        if now["failed_goals"] != then["failed_goals"]:
+            other.append(f"{name} {sorted(set(now['failed_goals']) ^ set(then['failed_goals']))}")
+        elif now["success_rate"] != then["success_rate"]:  # more than one episode on a goal
+            other.append(f"{name} ({then['success_rate']:.1%} then)")
     if other:
         print(f"not the successes of {path}; goals with another outcome: {', '.join(other)}")
     else:
@@ -213,6 +221,21 @@ def check_flags(command: EvaluateCommand) -> None:
         raise UsageError("--published: curves are for the page; add --page")
     if command.workers != "auto" and command.workers < 1:
         raise UsageError(f"--workers {command.workers}: give 1 or more, or auto")
+
+
+def check_runs(command: EvaluateCommand) -> None:
+    """What can be known of all runs before any is played: a checkpoint, and files that can be read."""
+    from pages.charts import read_training
+    from reporting.report import read_report
+    from training.checkpoints.folder import find_checkpoint
+
+    for folder in command.runs:
+        find_checkpoint(folder)
+        if (folder / "report.json").is_file():
+            read_report(folder / "report.json")
+        metrics = metrics_of(folder)
+        if command.page and metrics is not None:
+            read_training(metrics)
 
 
 def check_extras(command: EvaluateCommand) -> tuple[dict[str, list[Curve]], str | None]:

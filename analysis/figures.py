@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANEL = 3.6
-"""Width and height of a matrix [inches]."""
+"""Width and height of a matrix, at least [inches]."""
+_NAME = 0.16
+"""Room for a task's name [inches]."""
 _MOST_NUMBERS = 12
 """Tasks up to which the cells of a matrix hold their numbers."""
 _DARK = 45
@@ -29,17 +31,19 @@ _DARK = 45
 
 
 def write_figures(analysis: Analysis, folder: Path) -> None:
-    """Write every figure as a PNG into a folder that exists."""
+    """Write every figure as a PNG into a folder that exists; one that there is not is removed."""
     for name, draw in _FIGURES.items():
-        figure = draw(analysis)
-        if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=120)
+        figure, path = draw(analysis), folder / f"{name}.png"
+        if figure is None:
+            path.unlink(missing_ok=True)  # of an earlier analysis
+        else:
+            figure.savefig(path, dpi=120)
 
 
 def draw_overlap(analysis: Analysis) -> Figure:
     """How much of their most used quarter of units two tasks have in common, for every hidden layer."""
     layers = analysis.layers
-    figure, panels = _panels(len(layers))
+    figure, panels = _panels(len(layers), len(analysis.tasks))
     for index, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
         _draw_matrix(axes, layer.most_used, names_of(analysis), names_of(analysis))
         axes.set_title(f"hidden layer {index + 1}")
@@ -53,7 +57,7 @@ def draw_silencing(analysis: Analysis) -> Figure:
     silencing, tasks = analysis.silencing, names_of(analysis)
     draws = len(silencing.random)
     rows = np.vstack([silencing.intact, silencing.most_used, silencing.random.mean(axis=0)])
-    figure, panels = _panels(1, extra_rows=2 / len(tasks))
+    figure, panels = _panels(1, len(tasks), extra_rows=2)
     _draw_matrix(panels[0], rows, ["nothing", *tasks, f"{draws} random quarters"], tasks)
     for border in (0.5, len(tasks) + 0.5):
         panels[0].axhline(border, color="black", linewidth=2)
@@ -84,7 +88,7 @@ def draw_gates(analysis: Analysis) -> Figure | None:
     chosen = choosing_gates(analysis)
     if not chosen:
         return None
-    figure, panels = _panels(len(chosen))
+    figure, panels = _panels(len(chosen), len(analysis.tasks))
     for axes, (index, gates) in zip(panels, chosen.items(), strict=True):
         _draw_matrix(axes, gates.same_segment, names_of(analysis), names_of(analysis))
         axes.set_title(f"hidden layer {index + 1}, {gates.num_segments} segments")
@@ -116,9 +120,11 @@ def names_of(analysis: Analysis) -> list[str]:
     return [task.removesuffix("-v3") for task in analysis.tasks]
 
 
-def _panels(number: int, extra_rows: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """One below the other, so that they can be read on a phone."""
-    size = (1.6 + _PANEL, 1.6 + _PANEL * (number + extra_rows))
+def _panels(number: int, tasks: int, extra_rows: int = 0) -> tuple[Figure, list[Axes]]:
+    """So many matrices of all tasks, one below the other, so that they can be read on a phone."""
+    side = max(_PANEL, _NAME * tasks)
+    more = extra_rows * side / max(tasks, _MOST_NUMBERS)
+    size = (1.6 + side, 1.6 + side * number + more)
     figure = Figure(figsize=size, layout="constrained")
     return figure, list(figure.subplots(number, 1, squeeze=False)[:, 0])
 

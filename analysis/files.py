@@ -13,7 +13,7 @@ import numpy as np
 from analysis.activity import Floats, LayerActivity
 from analysis.gates import LayerGates
 from analysis.measure import Analysis
-from reporting.statistics import mean_interval
+from reporting.statistics import has_spread, mean_interval
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ def summary(analysis: Analysis) -> Row:
             "success_other_tasks_units_silenced": others,
             "success_random_units_silenced": float(silencing.random.mean()),
             "specificity": float(specificity.mean()) if len(specificity) > 1 else None,
-            "specificity_ci95": mean_interval(specificity) if len(specificity) > 1 else None,
+            "specificity_ci95": mean_interval(specificity) if has_spread(specificity) else None,
         },
     }
 

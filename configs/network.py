@@ -31,9 +31,6 @@ Gating = Literal[
     "gating_mlp",
 ]
 
-NOT_DENDRITES: dict[Gating, str] = {"film": "FiLM", "gating_mlp": "gating MLP"}
-"""What stands in the place of segments and has none -> in words."""
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -89,3 +86,15 @@ class NetworkConfig:
     """Width of the learned context when context is embedding."""
     context_density: Fraction | Literal["auto"] = "auto"
     """Context density that the segments' initialisation assumes; the published code's is 1."""
+
+
+_NOT_DENDRITES: dict[Gating, str] = {
+    "film": "FiLM",
+    "gating_mlp": "gating MLP",
+    "gate_table": "table of gates",
+}
+
+
+def gates_in_words(network: NetworkConfig) -> str:
+    """`dendrites`, or what stands in their place: `FiLM`, `gating MLP`, `table of gates`, `MLP`."""
+    return "MLP" if network.kind == "mlp" else _NOT_DENDRITES.get(network.gating, "dendrites")

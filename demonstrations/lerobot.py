@@ -12,6 +12,8 @@ docs/analysis.md has the columns.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,10 +38,13 @@ def require_writer(out: Path) -> None:
     """Refuse what could not be written, before anything is played.
 
     Raises:
-        UsageError: the folder exists, or pyarrow is not installed.
+        UsageError: the folder exists, can't be made, or pyarrow is not installed.
     """
     if out.exists():
         raise UsageError(f"--record {out}: exists already; give a new folder")
+    parent = next(place for place in out.absolute().parents if place.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UsageError(f"--record {out}: {parent} is no folder to write into")
     if find_spec("pyarrow") is None:
         raise UsageError("--record: needs pyarrow; pip install '.[record]'")
 
@@ -54,6 +59,13 @@ def write_dataset(
         goals: of each task, its random vectors `[goals, k]` (`envs.make_goal_lists`).
         out: folder to create.
     """
+    draft = out.with_name(f".writing-{out.name}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a recording that was stopped
+    _write_all(results, goals, draft)
+    draft.rename(out)
+
+
+def _write_all(results: EpisodeResults, goals: dict[str, NDArray[np.float64]], out: Path) -> None:
     steps = results.steps
     assert steps is not None
     episodes, length = results.success.shape[1], steps.reward.shape[2]

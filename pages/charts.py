@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from configs import UsageError
 from pages.contents import EvaluatedRun, Picture, Table
 from reporting.plots import read_curves
+from reporting.rows import read_rows
 
 _PUBLISHED_COLUMNS = {"network", "run", "env_steps", "success_rate"}
 _LINES = ("-", "--", ":", "-.")
@@ -41,7 +42,7 @@ def success_per_task(runs: Sequence[EvaluatedRun]) -> Picture:
             fmt="osD^v"[index % 5],
             markersize=4,
             elinewidth=1,
-            label=run.name,
+            label=_legend_label(run.name),
         )
         for task in tasks:
             rows[task].append(_rate(run, task))
@@ -75,19 +76,22 @@ def learning_curves(
     curves = {name: curve for name, curve in found.items() if curve is not None}
     if not curves:
         return None
-    figure, axes = _axes(height=3.2)
+    entries = len(curves) + len(published)
+    figure, axes = _axes(height=3.0 + 0.2 * entries * (entries > 1))
     for index, (name, (steps, rates)) in enumerate(curves.items()):
-        style = _LINES[index % 4] if len(steps) > 1 else "o"
-        axes.plot(steps / 1e6, 100 * rates, style, label=name, color=f"C{index % 7}", linewidth=1.8)
+        style, label = _LINES[index % 4] if len(steps) > 1 else "o", _legend_label(name)
+        axes.plot(
+            steps / 1e6, 100 * rates, style, label=label, color=f"C{index % 7}", linewidth=1.8
+        )
     for index, (network, lines) in enumerate(published.items()):
+        label, style = f"{network} ({len(lines)} published runs)", _LINES[1 + index % 3]
         for number, (steps, rates) in enumerate(lines):
-            label = f"{network} ({len(lines)} published runs)" if number == 0 else None
-            style = _LINES[1 + index % 3]
-            axes.plot(steps / 1e6, 100 * rates, style, color="0.55", lw=0.7, label=label)
+            named = _legend_label(label) if number == 0 else None
+            axes.plot(steps / 1e6, 100 * rates, style, color="0.55", lw=0.7, label=named)
     axes.set(xlabel="environment steps, all tasks [million]", ylabel="mean success rate [%]")
     axes.set(ylim=(-3, 103))
     axes.grid(alpha=0.3)
-    _legend(figure, len(curves) + len(published))
+    _legend(figure, entries)
     rows = [
         (f"{step:,}", *(_at(curve, step) for curve in curves.values()))
         for step in _thinned(curves.values())
@@ -96,7 +100,7 @@ def learning_curves(
     return Picture(
         figure,
         f"Mean success against environment steps while training: {ends}.",
-        f"Mean success in the evaluations while training, on {_goals(runs)} of each task.",
+        f"Mean success in the evaluations while training, on {_goals([run for run in runs if run.name in curves])} of each task.",
         Table(("environment steps", *curves), rows),
     )
 
@@ -162,12 +166,15 @@ def time_spent(runs: Sequence[EvaluatedRun]) -> Picture | None:
     )
 
 
+def read_training(path: Path) -> None:
+    """Raise `UsageError` if the page could not be made from this metrics.csv: before anything is played."""
+    _mean_curve(path)
+    _time_of(path)
+
+
 def _mean_curve(path: Path) -> Curve | None:
     """Mean success; `None` before the first evaluation, and where the file has no such column."""
-    try:
-        points = read_curves(path).get("")
-    except UsageError:
-        return None
+    points = read_curves(path).get("")
     if not points:
         return None
     steps, rates = zip(*points, strict=True)
@@ -177,20 +184,27 @@ def _mean_curve(path: Path) -> Curve | None:
 def _time_of(path: Path) -> dict[str, float]:
     """Hours of each part: its fraction of the time between two rows, summed over the rows."""
     hours, before = dict.fromkeys(_PARTS, 0.0), 0.0
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    try:
+        for row in read_rows(path):
             if not row.get("time/elapsed_hours"):
                 continue
             now = float(row["time/elapsed_hours"])
             for part in _PARTS:
                 hours[part] += (now - before) * float(row.get(f"time/fraction_{part}") or 0)
             before = now
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"{path}: not a metrics.csv ({error})") from error
     return hours
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.2, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _legend_label(name: str) -> str:
+    """Matplotlib leaves names out of a legend that begin with `_`: a space of no width goes before it."""
+    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _legend(figure: Figure, entries: int) -> None:

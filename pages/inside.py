@@ -16,7 +16,7 @@ from analysis.figures import (
 from analysis.files import within_and_across
 from analysis.measure import Analysis
 from pages.contents import Picture, Table
-from reporting.statistics import mean_interval
+from reporting.statistics import has_spread, mean_interval
 
 
 def pictures_of(analysis: Analysis) -> list[Picture]:
@@ -38,10 +38,13 @@ def _silencing(analysis: Analysis) -> Picture:
     specificity = silencing.specificity
     compared = ""
     if len(names) > 1:
-        low, high = (100 * end for end in mean_interval(specificity))
+        how_sure = "no spread over the tasks, so no interval"
+        if has_spread(specificity):
+            low, high = (100 * end for end in mean_interval(specificity))
+            how_sure = f"95 % interval over the tasks: {low:+.0f} to {high:+.0f}"
         compared = (
             f" Success without another task's units, less success without its own: {100 * specificity.mean():+.0f} "
-            f"points (95 % interval over the tasks: {low:+.0f} to {high:+.0f}). Above 0, tasks need their own units."
+            f"points ({how_sure}). Above 0, tasks need their own units."
         )
     rows += _rows([f"random {draw + 1}" for draw in range(draws)], list(silencing.random))
     return Picture(

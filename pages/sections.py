@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from configs import dump_config
-from configs.network import NOT_DENDRITES
+from configs.network import gates_in_words
 from configs.settings import flatten
 from pages.charts import Curve, learning_curves, success_per_task, time_spent
 from pages.compare import (
@@ -21,6 +21,7 @@ from pages.compare import (
 from pages.contents import EvaluatedRun, Film, Section, Table
 from pages.inside import pictures_of
 from pages.one_by_one import kept
+from reporting.report import goals_in_words
 from reporting.statistics import mean_rate_in_words
 
 
@@ -30,7 +31,7 @@ def sections_of(
     """All that there is something to say in."""
     sections = [_overview(runs)]
     groups = group_runs(runs)
-    if len(groups) > 1:
+    if len(runs) > 1:
         sections.append(_comparison(groups))
     sections.append(Section("Success, task by task", pictures=[success_per_task(runs)]))
     trained = [learning_curves(runs, published), time_spent(runs)]
@@ -83,14 +84,15 @@ def _overview(runs: Sequence[EvaluatedRun]) -> Section:
         if len(ways) == 1
         else "; ".join(f"{', '.join(names)}: {way}" for way, names in ways.items())
     )
-    text = f"{how}. Intervals: 95 %, over goals; they do not cover the luck of training, which takes several seeds."
+    over = "episodes" if any(run.report["episodes_per_goal"] > 1 for run in runs) else "goals"
+    text = f"{how}. Intervals: 95 %, over {over}; they do not cover the luck of training, which takes several seeds."
     return Section("Result", text, Table(headers, rows))
 
 
 def _how_evaluated(run: EvaluatedRun) -> str:
     report = run.report
     return (
-        f"{len(report['tasks'])} tasks, {report['goals']} goal{'s' * (report['goals'] > 1)} per task (goal list of seed {report['seed']}), "
+        f"{len(report['tasks'])} tasks, {goals_in_words(report)} (goal list of seed {report['seed']}), "
         f"{report['horizon']} steps per episode, {report['actions']} actions"
     )
 
@@ -102,14 +104,15 @@ def _comparison(groups: Sequence[Sequence[EvaluatedRun]]) -> Section:
     rows = []
     for index, group in enumerate(groups):
         rates = np.array([run.report["mean_success_rate"] for run in group])
-        success = mean_rate_in_words(rates)
+        every_seed_once = number_of_seeds(group) == len(group)
+        success = mean_rate_in_words(rates) if every_seed_once else f"{rates.mean():.1%}"
         cell = _difference_cell(group, groups[0]) if index else "-"
         differs = "; ".join(f"{key}: {values[index]}" for key, values in changes.items())
         names = ", ".join(run.name for run in group)
         rows.append((names, differs, f"{number_of_seeds(group)}", success, cell))
     text = (
         "Runs whose settings differ in the seed alone are one group. Intervals: 95 %; over seeds by "
-        "Student's and Welch's t. One seed says nothing of the luck of training."
+        "Student's and Welch's t, where no seed comes twice. One seed says nothing of the luck of training."
     )
     return Section("Comparison", text, Table(headers, rows))
 
@@ -122,7 +125,9 @@ def _difference_cell(group: Sequence[EvaluatedRun], first: Sequence[EvaluatedRun
     low, high = (100 * end for end in found.interval)
     if low == high:
         return f"{points} (no spread between seeds, so no interval)"
-    over = "over seeds" if found.over_seeds else "over goals only: one seed in a group"
+    twice = any(number_of_seeds(one) < len(one) for one in (group, first))
+    why = "a seed comes twice" if twice else "one seed in a group"
+    over = "over seeds" if found.over_seeds else f"over goals only: {why}"
     return f"{points} ({low:+.1f} to {high:+.1f}; {over})"
 
 
@@ -147,8 +152,8 @@ def _versions(run: EvaluatedRun) -> list[tuple[str, str]]:
 
 def _network_name(run: EvaluatedRun) -> str:
     network = run.config.network
-    gates = NOT_DENDRITES.get(network.gating, f"dendrites ({network.gating})")
-    kind = "MLP" if network.kind == "mlp" else gates
+    words = gates_in_words(network)
+    kind = f"dendrites ({network.gating})" if words == "dendrites" else words
     return f"{kind}, {network.activation.replace('_', '-')}"
 
 

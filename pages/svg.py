@@ -15,6 +15,7 @@ _TEXT = "#010203"
 """A black that no figure uses: replaced by the colour of the page's text, dark or light."""
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar in a run's name is a dollar
     "font.size": 9,
     "text.color": _TEXT,
     "axes.labelcolor": _TEXT,
@@ -56,4 +57,4 @@ def inline_svg(figure: Figure, name: str, text: str) -> str:
         f'<svg role="img" aria-label="{escape(text, quote=True)}" viewBox="{size[0][9:-1]}" '
         f'style="max-width:{1.6 * float(size[1]):.0f}px" xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
-    return re.sub(r"<svg[^>]*>", head, svg, count=1)
+    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)

@@ -15,7 +15,7 @@ def out_folders(folders: Sequence[Path], out: Path | None) -> dict[Path, Path]:
     checkpoints with all that is in them.
 
     Raises:
-        UsageError: a report would replace the one that training wrote.
+        UsageError: a report would replace the one of a run or an export.
     """
     if out is None:
         return {folder: _default(folder) for folder in folders}
@@ -25,22 +25,28 @@ def out_folders(folders: Sequence[Path], out: Path | None) -> dict[Path, Path]:
         found = {folder: out / name for folder, name in run_names(folders).items()}
     own = {folder.resolve() for folder in folders}
     for place in found.values():
-        if place.resolve() in own:
+        if place.resolve() in own or any((place / name).exists() for name in _OF_A_RUN):
             raise UsageError(
-                f"--out {out}: {place} is a folder that is evaluated, whose own report would be replaced; "
+                f"--out {out}: {place} is the folder of a run or an export, whose own report would be replaced; "
                 "give another"
             )
     return found
 
 
+_OF_A_RUN = ("config.yaml", "checkpoints", "state.json")
+
+
 def run_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """What each is called: its folder's name, and a number where another has it already."""
+    """What each is called: its folder's name, of a checkpoint behind its run's, and a number where another has it."""
     names: dict[Path, str] = {}
     for folder in folders:
-        name, count = folder.resolve().name, 1
+        place = folder.resolve()
+        of_run = f"{place.parent.parent.name}-" if place.parent.name == "checkpoints" else ""
+        own = name = f"{of_run}{place.name}"
+        count = 1
         while name in names.values():
             count += 1
-            name = f"{folder.resolve().name}-{count}"
+            name = f"{own}-{count}"
         names[folder] = name
     return names
 

@@ -12,6 +12,7 @@ import csv
 import re
 import sys
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,10 +49,10 @@ class PlotCommand:
 
 
 def read_curves(path: Path) -> Curves:
-    """The curves of a metrics.csv; a task without an evaluation is left out.
+    """The curves of a metrics.csv, which may be written to at this moment; a task without an evaluation is left out.
 
     Raises:
-        UsageError: not a metrics.csv, or no evaluation in it yet.
+        UsageError: not a metrics.csv.
     """
     curves: Curves = {}
     try:
@@ -59,25 +60,21 @@ def read_curves(path: Path) -> Curves:
             raise ValueError(f"a folder; give {path / 'metrics.csv'}")
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"not a file of at most {_MAX_BYTES} bytes")
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            columns = next(rows, [])
-            if "env_steps" not in columns:
-                raise ValueError(
-                    "no column env_steps; only runs of train_mt10.py have these curves"
-                )
-            found, step_column = _find_columns(columns), columns.index("env_steps")
-            for row in rows:
-                # One task after the other, the "mean" is of the one task that plays.
-                all_played = all(row[column] for task, column in found.items() if task)
-                for task, column in found.items():
-                    if row[column] and (task or all_played):
-                        point = _read_point(row[step_column], row[column])
-                        curves.setdefault(task, []).append(point)
+        text = path.read_text(encoding="utf-8")
+        rows = csv.reader(StringIO(text[: text.rfind("\n") + 1], newline=""))  # whole lines
+        columns = next(rows, [])
+        if "env_steps" not in columns:
+            raise ValueError("no column env_steps; only runs of train_mt10.py have these curves")
+        found, step_column = _find_columns(columns), columns.index("env_steps")
+        for row in rows:
+            # One task after the other, the "mean" is of the one task that plays.
+            all_played = all(row[column] for task, column in found.items() if task)
+            for task, column in found.items():
+                if row[column] and (task or all_played):
+                    point = _read_point(row[step_column], row[column])
+                    curves.setdefault(task, []).append(point)
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UsageError(f"{path}: not a metrics.csv ({error})") from error
-    if not curves:
-        raise UsageError(f"{path}: no evaluation in it yet")
     return curves
 
 
@@ -196,7 +193,10 @@ def _edges(middles: NDArray[np.float64]) -> NDArray[np.float64]:
 def main() -> int:
     """The command: returns the exit code."""
     command = parse_command(PlotCommand, sys.argv[1:])
-    plot(read_curves(command.metrics), command.out)
+    curves = read_curves(command.metrics)
+    if not curves:
+        raise UsageError(f"{command.metrics}: no evaluation in it yet")
+    plot(curves, command.out)
     print(command.out)
     return 0
 

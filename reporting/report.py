@@ -208,6 +208,13 @@ def read_report(path: Path) -> Report:
         raise UsageError(f"{path}: not a report of this version ({error})") from error
 
 
+def goals_in_words(report: Report) -> str:
+    """`50 goals per task`, `1 goal per task, 3 episodes on each`."""
+    goals, episodes = report["goals"], report["episodes_per_goal"]
+    on_each = f", {episodes} episodes on each" if episodes > 1 else ""
+    return f"{goals} goal{'' if goals == 1 else 's'} per task{on_each}"
+
+
 def _format_kept(report: Report) -> str:
     if "matrix" not in report:
         return ""
@@ -222,7 +229,7 @@ def _format_kept(report: Report) -> str:
 def _markdown(report: Report) -> str:
     return (
         "# Success-rate report\n\n"
-        f"{report['env_steps_trained']:,} environment steps trained; {report['goals']} goals per task, "
+        f"{report['env_steps_trained']:,} environment steps trained; {goals_in_words(report)}, "
         f"{report['actions']} actions, {report['horizon']} steps per episode, goal list of seed "
         f"{report['seed']}; metaworld {report['metaworld_version']}, mujoco "
         f"{report['mujoco_version']}.\n\n"

@@ -125,6 +125,9 @@ def test_an_exported_policy_evaluates_like_its_run(tiny_run: Path, tmp_path: Pat
     shipped["tasks"]["reach-v3"]["failed_goals"] = sorted({0, 1} - set(failed))
     (out / "report.json").write_text(json.dumps(shipped))
     assert "goals with another outcome: reach-v3 [0, 1]" in succeed(*again).stdout
+    shipped["tasks"]["reach-v3"] |= {"failed_goals": failed, "success_rate": 0.123}
+    (out / "report.json").write_text(json.dumps(shipped))  # as with several episodes on a goal
+    assert "goals with another outcome: reach-v3 (12.3% then)" in succeed(*again).stdout
     (out / "report.json").write_text("[]")
     assert "not a report of this version" in refused(*again)
 
@@ -137,6 +140,12 @@ def test_only_a_finished_run_is_exported_and_only_to_a_new_folder(
     shutil.copytree(newest, tmp_path / "run" / "checkpoints" / newest.name)
     said = refused(export.main, tmp_path / "run", "--out", tmp_path / "other")
     assert "no config.yaml in it; export a finished run" in said
+    longer = tmp_path / "longer"
+    shutil.copytree(tiny_run, longer)
+    report = json.loads((longer / "report.json").read_text()) | {"env_steps_trained": 7}
+    (longer / "report.json").write_text(json.dumps(report))
+    said = refused(export.main, longer, "--out", tmp_path / "other")
+    assert "its report is of 7 environment steps, its last checkpoint of " in said
     assert not (tmp_path / "other").exists()
 
 

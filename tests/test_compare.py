@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from conftest import ROOT
 from scipy import stats
 
 from analysis.activity import measure_layer
+from analysis.figures import draw_overlap, draw_silencing, write_figures
 from analysis.files import write_analysis
 from analysis.measure import Analysis
 from analysis.silencing import Silencing
+from configs import MT50
 from configs.schema import Config
 from pages.compare import difference, group_runs
 from pages.contents import EvaluatedRun
@@ -92,6 +95,39 @@ def test_the_comparison_names_what_differs_and_counts_seeds() -> None:
     assert "one seed in a group" in second[4]
 
 
+def test_a_seed_that_comes_twice_gives_no_interval_over_seeds() -> None:
+    runs = [run(0.9, 1), run(0.8, 1), run(0.7, 2), run(0.4, 1, 0.9), run(0.5, 2, 0.9)]
+    (section,) = [one for one in sections_of(runs, {}) if one.title == "Comparison"]
+    assert section.table is not None
+    first, second = section.table.rows
+    assert first[2:4] == ("2", "80.0%")
+    assert second[3].startswith("45.0% (")
+    assert "over goals only: a seed comes twice" in second[4]
+
+
+def test_seeds_of_one_network_have_a_mean_over_seeds() -> None:
+    (section,) = [
+        one
+        for one in sections_of([run(0.9, 1), run(0.8, 2), run(0.7, 3)], {})
+        if one.title == "Comparison"
+    ]
+    assert section.table is not None
+    ((*_, seeds, mean, difference_to_first),) = section.table.rows
+    assert (seeds, mean, difference_to_first) == ("3", "80.0% (55.2% to 100.0%)", "-")
+
+
+def test_more_than_one_episode_on_a_goal_is_said() -> None:
+    often = run(0.9)
+    report = often.report | {"goals": 1, "episodes_per_goal": 3}
+    (section,) = [
+        one
+        for one in sections_of([replace(often, report=report)], {})  # type: ignore[arg-type]
+        if one.title == "Result"
+    ]
+    assert "1 goal per task, 3 episodes on each (goal list of seed" in section.text
+    assert "over episodes" in section.text
+
+
 def test_the_interval_of_a_mean_success_ends_at_100_percent() -> None:
     runs = [run(rate, seed) for seed, rate in enumerate((0.99, 0.992, 0.998))]
     (section,) = [
@@ -107,6 +143,7 @@ def test_a_network_is_called_by_what_it_has() -> None:
         ({"gating": "film"}, "FiLM, k-winners"),
         ({"gating": "attention", "activation": "relu"}, "dendrites (attention), relu"),
         ({"kind": "mlp", "activation": "relu"}, "MLP, relu"),
+        ({"gating": "gate_table"}, "table of gates, k-winners"),
     ):
         one = run(0.9)
         one = replace(one, config=replace(one.config, network=replace(network, **settings)))
@@ -123,6 +160,16 @@ def test_names_and_versions_are_text_on_the_page(tmp_path: Path) -> None:
     assert "a&lt;b" in page
 
 
+def test_any_folders_name_goes_onto_the_page(tmp_path: Path) -> None:
+    """Dollars are mathematics for matplotlib, a backslash is one for regular expressions, `_` hides from legends."""
+    names = ["lr$=1e-3$ a_$b_$", r"a\q", "_mlp"]
+    runs = [replace(run(0.9, seed), name=name) for seed, name in enumerate(names)]
+    write_page(runs, tmp_path / "report.html")
+    text = re.sub(r"<table.*?</table>", "", (tmp_path / "report.html").read_text(), flags=re.DOTALL)
+    for name in names:
+        assert re.search(rf">\u200b?{re.escape(name)}</text>", text), name
+
+
 def test_a_single_task_has_nothing_to_share(tmp_path: Path) -> None:
     layer = measure_layer(np.eye(4, dtype=np.float32)[None])
     silencing = Silencing(0.25, np.ones(1), np.zeros((1, 1)), np.ones((3, 1)))
@@ -131,6 +178,36 @@ def test_a_single_task_has_nothing_to_share(tmp_path: Path) -> None:
     assert "nan" not in (tmp_path / "report.html").read_text()
     write_analysis(analysis, tmp_path)
     assert json.loads((tmp_path / "analysis.json").read_text())["silencing"]["specificity"] is None
+
+
+def test_what_hurts_no_task_has_no_interval(tmp_path: Path) -> None:
+    layer = measure_layer(np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)))
+    silencing = Silencing(0.25, np.ones(2), np.ones((2, 2)), np.ones((3, 2)))
+    analysis = Analysis(("reach-v3", "push-v3"), 4, [layer], [None], silencing)
+    write_page([replace(run(0.9), analysis=analysis)], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "+0 points (no spread over the tasks, so no interval)" in page
+    (tmp_path / "gates.png").write_bytes(b"of an earlier analysis")
+    write_figures(analysis, tmp_path)
+    assert not (tmp_path / "gates.png").exists()
+    write_analysis(analysis, tmp_path)
+    found = json.loads((tmp_path / "analysis.json").read_text())["silencing"]
+    assert (found["specificity"], found["specificity_ci95"]) == (0, None)
+
+
+@pytest.mark.parametrize("tasks", [1, 10, 50])
+def test_names_of_tasks_have_room(tasks: int, tmp_path: Path) -> None:
+    layer = measure_layer(np.tile(np.eye(4, dtype=np.float32), (tasks, 1, 1)))
+    matrix = np.ones((tasks, tasks))
+    silencing = Silencing(0.25, np.ones(tasks), matrix, np.ones((3, tasks)))
+    analysis = Analysis(MT50[:tasks], 4, [layer], [None], silencing)
+    for draw, rows in ((draw_overlap, tasks), (draw_silencing, tasks + 2)):
+        figure = draw(analysis)
+        figure.draw_without_rendering()
+        (axes, _) = figure.axes
+        height = axes.get_window_extent().height / figure.dpi  # inches
+        assert height / rows >= 0.13
+        assert figure.get_figheight() < 12
 
 
 def test_two_checkpoints_of_a_run_differ_in_the_steps_trained() -> None:

@@ -190,6 +190,27 @@ def test_what_can_not_be_asked_for(tiny_run: Path, tmp_path: Path) -> None:
     wrong.write_text("a,b\n1,2\n")
     said = refused(evaluate.main, tiny_run, "--page", "--published", wrong)
     assert "no column env_steps, network, run, success_rate" in said
+    (tmp_path / "file").touch()
+    said = refused(evaluate.main, tiny_run, "--record", tmp_path / "file" / "new")
+    assert f"{tmp_path}/file is no folder to write into" in said
+
+
+def test_what_can_be_known_before_anything_is_played(copied_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    flags = ("--goals", 1, "--workers", 1, "--page", "--out", out)
+    assert "none: no such run" in refused(evaluate.main, copied_run, tmp_path / "none", *flags)
+    metrics = copied_run / "metrics.csv"
+    whole = metrics.read_text()
+    header, first, *_ = whole.splitlines()
+    place = header.split(",").index("time/elapsed_hours")
+    cells = first.split(",")
+    cells[place] = "soon"
+    metrics.write_text(f"{header}\n{','.join(cells)}\n")
+    assert f"{metrics}: not a metrics.csv" in refused(evaluate.main, copied_run, *flags)
+    (copied_run / "report.json").write_text("{}")
+    metrics.write_text(whole)
+    assert "not a report of this version" in refused(evaluate.main, copied_run, *flags)
+    assert not out.exists()
 
 
 def test_a_missing_extra_is_named_in_one_line(

@@ -15,6 +15,21 @@ def test_no_two_runs_have_the_same_name() -> None:
     assert list(run_names(folders).values()) == ["x", "x-2", "x-2-2", "x-3", "y"]
 
 
+def test_a_checkpoint_is_called_by_its_run() -> None:
+    best = "checkpoints/best_000000100"
+    folders = [Path(f"/a/one/{best}"), Path(f"/a/two/{best}"), Path("/a/two")]
+    names = ["one-best_000000100", "two-best_000000100", "two"]
+    assert list(run_names(folders).values()) == names
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints", "state.json"])
+def test_nor_does_it_replace_that_of_another_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    for folder in (tmp_path / "checkpoints" / "step_000000100", Path("/runs/other")):
+        with pytest.raises(UsageError, match="own report would be replaced; give another"):
+            out_folders([folder], tmp_path)
+
+
 def test_a_report_goes_where_training_deletes_nothing() -> None:
     run = Path("/runs/one")
     best = run / "checkpoints" / "best_000000100"

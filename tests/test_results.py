@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, refused
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -317,7 +317,6 @@ def test_rows_of_the_heat_map_by_hand() -> None:
         ("env_steps,eval/success_rate", "-1,0.5", "at step -1"),
         ("env_steps,eval/success_rate", "1,nan", "success nan"),
         ("eval/success_rate", "0.5", "env_steps"),
-        ("env_steps,eval/success_rate/$\\frac$", "1,0.5", "no evaluation"),
         ("gradient_steps,eval/accuracy", "1,0.5", "no column env_steps; only runs of train_mt10"),
     ],
 )
@@ -329,3 +328,14 @@ def test_what_is_no_metrics_csv_is_refused(
         read_curves(tmp_path / "metrics.csv")
     with pytest.raises(UsageError, match=r"a folder; give .*metrics\.csv"):
         read_curves(tmp_path)
+
+
+def test_a_metrics_csv_may_end_in_the_middle_of_a_row_and_have_no_evaluation(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("env_steps,eval/success_rate,loss\n1,0.5,2\n2,0.")
+    assert read_curves(path) == {"": [(1, 0.5)]}
+    path.write_text("env_steps,eval/success_rate/$\\frac$\n1,0.5\n")
+    assert read_curves(path) == {}
+    assert "no evaluation in it yet" in refused(plots.main, path)

@@ -14,8 +14,10 @@ from PIL import Image
 
 import evaluate
 from configs import UsageError
+from envs import EpisodeResults, make_goal_lists
+from envs.rollout import EpisodeSteps
 from videos.backend import find_backend
-from videos.films import tiled
+from videos.films import tiled, write_films
 from videos.replay import EVERY, SIZE
 
 pytestmark = pytest.mark.slow
@@ -62,6 +64,37 @@ def test_tiles_fill_rows_and_leave_the_rest_black() -> None:
     grid = tiled(cells, columns=2)
     assert grid.shape == (4, 4, 3)
     np.testing.assert_array_equal(grid[::2, ::2, 0], [[1, 2], [3, 0]])
+
+
+def test_without_ffmpeg_everything_else_is_written(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    out = tmp_path / "out"
+    flags = ("--goals", 1, "--workers", 1, "--out", out, "--page", "--video")
+    done = succeed(evaluate.main, tiny_run, *flags)
+    assert "--video: no ffmpeg (" in done.stderr
+    assert done.stderr.count("everything else is written") == 1
+    assert (out / "report.html").is_file()
+    assert not (out / "videos").exists()
+
+
+def test_there_are_all_films_or_none(shown: Path, tmp_path: Path) -> None:
+    """An episode that can't be played again ends them all, and leaves nothing half."""
+    tasks = ("reach-v3", "drawer-close-v3")
+    goals = make_goal_lists(tasks, seed=0)
+    shape = (2, 1, 10)
+    steps = EpisodeSteps(
+        np.zeros((*shape, 39), np.float32),  # where no episode begins
+        np.zeros((*shape, 4), np.float32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, bool),
+    )
+    of_episodes = np.zeros((2, 1), np.int64)
+    results = EpisodeResults(tasks, of_episodes, *[of_episodes] * 5, steps)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="differs"):
+        write_films(results, goals, tmp_path / "videos", find_backend())
+    assert list((tmp_path / "videos").iterdir()) == []
 
 
 def test_without_a_way_to_draw_everything_else_is_written(

@@ -53,6 +53,11 @@ def main() -> int:
         raise UsageError(f"--out {command.out}: exists already; give a new folder")
     networks = network_tensors(trained.agent)
     report = read_report(command.run / "report.json")
+    if report["env_steps_trained"] != trained.env_steps:
+        raise UsageError(
+            f"{command.run}: its report is of {report['env_steps_trained']:,} environment steps, its last checkpoint of "
+            f"{trained.env_steps:,}; resume it to its end, then export it"
+        )
     curves = read_curves(command.run / "metrics.csv")
     state = {key: load_state(checkpoint)[key] for key in ("versions", "config", "progress")}
     command.out.mkdir(parents=True)
@@ -60,8 +65,11 @@ def main() -> int:
     for name in (*_HISTORY, SESSIONS):
         if (command.run / name).is_file():  # older runs have no sessions.csv
             shutil.copyfile(command.run / name, command.out / name)
-    plot(curves, command.out / "learning_curve.png")
-    card = model_card(command.out.name, trained.plan.config, report, trained.versions)
+    if curves:
+        plot(curves, command.out / "learning_curve.png")
+    card = model_card(
+        command.out.name, trained.plan.config, report, trained.versions, has_curve=bool(curves)
+    )
     (command.out / "README.md").write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in command.out.iterdir())
     print(

@@ -30,6 +30,7 @@ def find_backend() -> str:
     """
     if find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video: needs imageio-ffmpeg; pip install '.[video]'")
+    _require_ffmpeg()
     chosen = os.environ.get("MUJOCO_GL")
     candidates = (chosen,) if chosen else BACKENDS
     for backend in candidates:
@@ -40,6 +41,19 @@ def find_backend() -> str:
         f"--video: this machine can't draw without a screen ({names} failed); on Debian and Ubuntu: "
         "apt-get install libegl1 libgl1-mesa-dri, or libosmesa6"
     )
+
+
+def _require_ffmpeg() -> None:
+    """The package brings the program on most machines; elsewhere it is the system's, or IMAGEIO_FFMPEG_EXE's."""
+    import imageio_ffmpeg
+
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        done = subprocess.run([program, "-encoders"], capture_output=True, text=True, timeout=60)
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"--video: no ffmpeg ({error}); apt-get install ffmpeg") from error
+    if "libx264" not in done.stdout:
+        raise UsageError(f"--video: {program} has no libx264; apt-get install ffmpeg")
 
 
 def _works(backend: str) -> bool:

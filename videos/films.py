@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -36,17 +37,20 @@ def write_films(
         backend: value of MUJOCO_GL.
     """
     episodes = [first_episode(results, goals, task) for task in range(len(results.tasks))]
+    names = [*(f"{episode.task}.mp4" for episode in episodes), "mosaic.webp"]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{episode.task}.mp4" for episode in episodes]
     # New processes, because MuJoCo reads MUJOCO_GL when it is imported.
     pool = ProcessPoolExecutor(
         usable_cores(), get_context("spawn"), initializer=_use, initargs=(backend,)
     )
-    with pool:
-        tiles = list(pool.map(write_film, episodes, paths))
-    mosaic = folder / "mosaic.webp"
-    write_mosaic(tiles, mosaic)
-    return [*paths, mosaic]
+    with TemporaryDirectory(prefix=".writing-", dir=folder) as draft:  # all of them, or none
+        paths = [Path(draft, name) for name in names]
+        with pool:
+            tiles = list(pool.map(write_film, episodes, paths[:-1]))
+        write_mosaic(tiles, paths[-1])
+        for path in paths:
+            os.replace(path, folder / path.name)
+    return [folder / name for name in names]
 
 
 def first_episode(results: EpisodeResults, goals: GoalLists, task: int) -> Episode:
