@@ -4,7 +4,8 @@ Iyer et al. 2022 (arXiv 2201.00042): a batch is compared with each cluster's exe
 two-sample T2 on some random pixels, and joins one it could be of, or opens its own. A cluster's context is
 its prototype, the running mean of all images that joined.
 
-Three things differ from the published code on purpose:
+The published code also gives the network only the compared pixels as its context, and chooses among prototypes by
+them at test; here both have all pixels. Three things differ on purpose:
 
 - Its F statistic counts all 256 pixels as dimensions though many never vary, and its threshold of 0.9 is on
   F's distribution function: with the right number of dimensions, the rank of the covariance, one batch in

@@ -27,15 +27,41 @@ def downloaded_mnist(mirrors: Sequence[str] = MIRRORS) -> Path:
     It is `active-dendrites/mnist` in `XDG_CACHE_HOME`, or in `~/.cache`.
 
     Raises:
-        UsageError: no mirror has a file, or it is not MNIST's; nothing of it is kept.
+        UsageError: no mirror has a file, or it is not MNIST's; nothing of it is kept. Or there is no home folder.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "active-dendrites" / "mnist"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    folder = Path(cache) if cache else expanded("~/.cache")
+    folder = folder / "active-dendrites" / "mnist"
     folder.mkdir(parents=True, exist_ok=True)
     for name in MNIST_MD5:
-        if not (folder / f"{name}.gz").is_file():
+        if not _is_whole(folder / f"{name}.gz"):
             _fetch(f"{name}.gz", folder, mirrors)
     return folder
+
+
+def expanded(path: str) -> Path:
+    """The path with the home folder in place of `~`.
+
+    Raises:
+        UsageError: nobody knows that folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"data.folder: {path}: {str(error).rstrip('.').lower()}; give the folder with MNIST's files (--data.folder)"
+        ) from error
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there, and MNIST's; one that was damaged here is fetched again."""
+    if not path.is_file():
+        return False
+    try:
+        checked_bytes(path, path.stem)
+    except UsageError:
+        return False
+    return True
 
 
 def _fetch(file: str, folder: Path, mirrors: Sequence[str]) -> None:

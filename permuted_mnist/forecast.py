@@ -1,4 +1,4 @@
-"""What a run will need, printed before it starts: parameters, memory, disk, gradient steps."""
+"""What a run will need, printed before it starts: parameters, memory, disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from configs.errors import UsageError
 from configs.permuted_mnist import PermutedConfig
+from configs.permuted_mnist.command import TRAINING_IMAGES
 from dendrites import nonzeros_per_row
 from machine.device import free_bytes, resolve_device
 from permuted_mnist.network import CLASSES
@@ -63,7 +64,7 @@ def forecast(config: PermutedConfig) -> Forecast:
 def describe(config: PermutedConfig) -> str:
     """A few lines for the console."""
     needs = forecast(config)
-    _, images = _SIZES[config.data.name]
+    images = TRAINING_IMAGES[config.data.name, config.data.evaluate_on]
     free = free_bytes(resolve_device(config.machine.device))
     segments = (
         f", {needs.segments:,} of dendritic segments, learned as {needs.units:,} activations at a time"
@@ -72,8 +73,8 @@ def describe(config: PermutedConfig) -> str:
     )
     return (
         f"network: {needs.nonzero:,} non-zero feed-forward parameters{segments}\n"
-        f"data: {config.data.num_tasks} tasks of {images:,} images, those of the test included; epochs of training on "
-        f"each: {config.learning.epochs}\n"
+        f"data: {config.data.num_tasks} tasks of {images:,} images to learn from; epochs of training on each: "
+        f"{config.learning.epochs}\n"
         f"memory: about {needs.memory_bytes / 1e9:.1f} GB ({free / 1e9:.1f} GB free); disk for "
         f"checkpoints: about {2 * needs.checkpoint_bytes / 1e9:.2f} GB"
     )

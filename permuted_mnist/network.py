@@ -95,6 +95,6 @@ def _open_units(
     tasks: int, units: int, config: NetworkConfig, generator: Generator
 ) -> nn.Parameter:
     """Which units each task has `[tasks, units]`: equally many in each, drawn at random."""
-    off = round(config.gated_off * units)
+    off = min(round(config.gated_off * units), units - 1)  # at least one stays
     rank = torch.rand(tasks, units, generator=generator).argsort(dim=1).argsort(dim=1)
     return nn.Parameter((rank >= off).float(), requires_grad=False)

@@ -66,7 +66,9 @@ def _told(run: RunState) -> str:
     told = run.contexts.told
     if run.config.learning.final_lr_fraction == 1:
         return told
-    return told.replace("where a task begins", "where a task begins and how long it lasts")
+    if "where a task begins" in told:
+        return told.replace("where a task begins", "where a task begins and how long it lasts")
+    return f"{told}, and how long it lasts"
 
 
 def _plain(values: np.ndarray) -> list[Any]:

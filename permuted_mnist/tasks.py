@@ -7,14 +7,13 @@ domain-incremental scenario (van de Ven et al. 2022, doi 10.1038/s42256-022-0056
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from numpy.random import SeedSequence
 from torch import Generator, Tensor
 
 from configs.permuted_mnist.schema import DataConfig
-from permuted_mnist.download import downloaded_mnist
+from permuted_mnist.download import downloaded_mnist, expanded
 from permuted_mnist.images import Images, digits, held_back, mnist
 from training.streams import torch_generator
 
@@ -37,7 +36,7 @@ def load_images(config: DataConfig) -> Images:
         images = digits(config.scaling)
     else:
         images = mnist(
-            downloaded_mnist() if config.folder == "download" else Path(config.folder).expanduser(),
+            downloaded_mnist() if config.folder == "download" else expanded(config.folder),
             config.scaling,
         )
     return held_back(images) if config.evaluate_on == "validation" else images

@@ -4,7 +4,8 @@
 
 How fast a task is learned after others is set against how fast it is learned when nothing came before. A
 reference run of a task is one whose order begins with it; its first phase alone is needed. It has the same
-tasks, so its networks are as large, its learning rates fall over as many steps, and it is measured as often.
+tasks, so its networks are as large, its learning rates fall over as many steps, and it is measured as often, at the
+same steps of a phase: `evaluation.interval_env_steps` has to divide `env.steps_per_task`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def forward_transfer(run: Path, references: Sequence[Path]) -> dict[str, float]:
             has no reference.
     """
     report, config = _read(run)
+    if config.env.steps_per_task % config.evaluation.interval_env_steps:
+        raise UsageError(
+            f"{run}: evaluation.interval_env_steps is {config.evaluation.interval_env_steps}, which does not divide "
+            f"env.steps_per_task = {config.env.steps_per_task}; so phases were measured at other steps than first ones"
+        )
     tasks = config.env.task_names[: len(report["matrix"])]
     areas: dict[str, list[float]] = {task: [] for task in tasks}
     for folder in references:
@@ -81,8 +87,15 @@ def _read(folder: Path) -> tuple[Report, Config]:
     settings = folder / "config.yaml"
     config = parse_recorded_config(read_yaml(settings), str(settings))
     report = read_report(folder / "report.json")
-    if "matrix" not in report:
+    if config.env.schedule != "one_by_one":
         raise UsageError(f"{folder}: its tasks were not learned one after the other")
+    matrix, areas = report.get("matrix", []), report.get("areas", [])
+    if not matrix:
+        raise UsageError(f"{folder}: its first phase is not over; resume it")
+    if not len(matrix) == len(areas) == len(config.env.task_names[: len(matrix)]) or any(
+        len(row) != len(matrix) for row in matrix
+    ):
+        raise UsageError(f"{folder}/report.json: matrix and areas are not those of such a run")
     return report, config
 
 

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from configs import MT10
 from envs import GoalLists, MetaWorldVectorEnv, NonFiniteError, Step, WorkerError, rollout
 from envs.simulator.reset_cache import set_goal
 from envs.simulator.simulator import make_environment
+from envs.workers.process import worker_main
 from envs.workers.share import WorkerEnv
 
 TWO = ("reach-v3", "drawer-close-v3")
@@ -332,6 +334,27 @@ def test_actions_that_are_not_finite_are_not_sent(goal_lists: GoalLists) -> None
         with pytest.raises(NonFiniteError, match=r"drawer-close-v3 \(copy 0"):
             envs.step(actions[0])
         run(envs, actions[1:])
+
+
+def test_a_worker_whose_trainer_died_before_it_began_does_nothing() -> None:
+    """It would import the simulator first, which takes seconds; here it would fail to unpickle its player."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe()
+
+    def begin_when_alone() -> None:
+        trainer = multiprocessing.parent_process()
+        while os.getppid() == trainer.pid:
+            time.sleep(0.01)
+        worker_main(theirs, None, [], False, b"no player")
+        theirs.send_bytes(b"returned")
+
+    def trainer() -> None:
+        context.Process(target=begin_when_alone).start()
+        os._exit(0)
+
+    context.Process(target=trainer).start()
+    assert mine.poll(60)
+    assert mine.recv_bytes() == b"returned"
 
 
 class Scripted:

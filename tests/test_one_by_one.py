@@ -302,13 +302,25 @@ def test_matrix_and_areas_by_hand(tmp_path: Path) -> None:
         area_of(path, "a", 0, 300)
 
 
+@pytest.fixture
+def even_run(held_run: Path, tmp_path: Path) -> Path:
+    """Config and report of a run whose phases are all measured at the same of their steps."""
+    folder = tmp_path / "held"
+    folder.mkdir()
+    settings = yaml.safe_load((held_run / "config.yaml").read_text())
+    settings["evaluation"]["interval_env_steps"] = 140
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    shutil.copy(held_run / "report.json", folder)
+    return folder
+
+
 def test_forward_transfer_by_hand(
-    held_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    even_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Areas a and b of run and reference: (a - b) / (1 - b), the mean over the tasks."""
-    areas = json.loads((held_run / "report.json").read_text())["areas"]
+    areas = json.loads((even_run / "report.json").read_text())["areas"]
     first, again, second = (
-        _reference(held_run, tmp_path / name, tasks, area)
+        _reference(even_run, tmp_path / name, tasks, area)
         for name, tasks, area in (
             ("first", ["reach-v3", "drawer-close-v3"], 0.3),
             ("again", ["reach-v3", "drawer-close-v3"], 0.5),
@@ -316,24 +328,48 @@ def test_forward_transfer_by_hand(
         )
     )
     expected = ((areas[0] - 0.4) / 0.6 + (areas[1] - 0.2) / 0.8) / 2
-    found = forward_transfer(held_run, [first, again, second])
+    found = forward_transfer(even_run, [first, again, second])
     assert found["forward_transfer"] == pytest.approx(expected)
-    assert found["average_performance"] == _measures(held_run)["acc"]
-    assert main([str(held_run), str(first), str(again), str(second)]) == 0
+    assert found["average_performance"] == _measures(even_run)["acc"]
+    assert main([str(even_run), str(first), str(again), str(second)]) == 0
     assert f"forward transfer     {expected:+.3f}" in capsys.readouterr().out
 
 
-def test_a_reference_is_of_the_same_networks_and_tasks(held_run: Path, tmp_path: Path) -> None:
+def test_phases_that_were_measured_at_other_steps_are_not_compared(held_run: Path) -> None:
+    """Every 100 steps: after 100, 200 and 280 of the first phase, and 20, 120, 220 and 280 of the second."""
+    with pytest.raises(
+        UsageError, match=r"is 100, which does not divide env\.steps_per_task = 280"
+    ):
+        forward_transfer(held_run, [held_run])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"matrix": []}, "its first phase is not over"),
+        ({"matrix": [[0.5, 0.5], [0.5]]}, "matrix and areas are not those of such a run"),
+        ({"areas": [0.5]}, "matrix and areas are not those of such a run"),
+        ({"matrix": [[0.5] * 3] * 3, "areas": [0.5] * 3}, "matrix and areas are not those"),
+    ],
+)
+def test_a_damaged_report_gets_one_line(even_run: Path, changed: dict, said: str) -> None:
+    report = json.loads((even_run / "report.json").read_text()) | changed
+    (even_run / "report.json").write_text(json.dumps(report))
+    with pytest.raises(UsageError, match=said):
+        forward_transfer(even_run, [even_run])
+
+
+def test_a_reference_is_of_the_same_networks_and_tasks(even_run: Path, tmp_path: Path) -> None:
     both = ["reach-v3", "drawer-close-v3"]
-    first = _reference(held_run, tmp_path / "first", both, 0.3)
+    first = _reference(even_run, tmp_path / "first", both, 0.3)
     with pytest.raises(UsageError, match="no reference run begins with drawer-close-v3; train one"):
-        forward_transfer(held_run, [first])
-    other = _reference(held_run, tmp_path / "other", ["reach-v3", "push-v3"], 0.3)
+        forward_transfer(even_run, [first])
+    other = _reference(even_run, tmp_path / "other", ["reach-v3", "push-v3"], 0.3)
     with pytest.raises(UsageError, match=r"has other tasks than .*held"):
-        forward_transfer(held_run, [first, other])
-    shorter = _reference(held_run, tmp_path / "shorter", both, 0.3, steps_per_task=140)
+        forward_transfer(even_run, [first, other])
+    shorter = _reference(even_run, tmp_path / "shorter", both, 0.3, steps_per_task=140)
     with pytest.raises(UsageError, match=r"shorter: env.steps_per_task is 140, .*held has 280"):
-        forward_transfer(held_run, [shorter])
+        forward_transfer(even_run, [shorter])
 
 
 def _reference(run: Path, folder: Path, tasks: list[str], area: float, **env: object) -> Path:

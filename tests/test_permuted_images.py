@@ -167,3 +167,7 @@ def test_files_of_a_mirror_are_fetched_once(
     kept = downloaded_mnist(["http://127.0.0.1:9/", address])  # nobody answers at the first
     assert sorted(path.name for path in kept.iterdir()) == sorted(f"{n}.gz" for n in MNIST_MD5)
     assert downloaded_mnist([]) == kept
+    damaged = kept / f"{name}.gz"
+    damaged.write_bytes(damaged.read_bytes()[:30])
+    assert downloaded_mnist([address]) == kept  # fetched again
+    assert damaged.read_bytes() == (folder / damaged.name).read_bytes()

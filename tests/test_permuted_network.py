@@ -81,6 +81,9 @@ def test_xdg_gives_each_task_its_own_units_and_trains_no_other() -> None:
     moved = net.layers[0].linear.bias.detach() != before
     assert not moved[net.open_units[0][1] == 0].any()
     assert moved.any()
+    nearly_all = replace(config.network, gated_off=0.99)
+    for table in network(nearly_all, context_size=3).open_units:
+        assert (table.sum(dim=1) == 1).all()
 
 
 class _Dense:

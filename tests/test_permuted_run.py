@@ -217,6 +217,21 @@ def test_the_report_holds_the_matrix_and_what_follows_from_it(finished: Path) ->
     assert (finished / "matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("prototypes", "where a task begins and how long it lasts while learning, nothing at test"),
+        ("xdg", "the task, while learning and at test, and how long it lasts"),
+    ],
+)
+def test_a_falling_learning_rate_is_told_how_long_a_task_lasts(
+    tmp_path: Path, kind: str, told: str
+) -> None:
+    falls = ("--learning.final-lr-fraction", "0.1", "--out", tmp_path / "run")
+    assert train(*TINY, *KINDS[kind], *falls)[0] == 0
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["told"] == told
+
+
 def test_tasks_are_tested_where_it_is_due(tmp_path: Path) -> None:
     assert train(*TINY, *KINDS["rarely tested"], "--out", tmp_path / "run")[0] == 0
     matrix = json.loads((tmp_path / "run" / "report.json").read_text())["matrix"]
@@ -256,6 +271,7 @@ def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
     assert code == 0
     assert "321,126,400 of dendritic segments, learned as 4,096 activations" in said
     assert "memory: about" in said
+    assert "data: 100 tasks of 60,000 images to learn from; epochs of training on each: 3" in said
     assert not (tmp_path / "none").exists()
 
 
@@ -275,6 +291,11 @@ def test_a_dry_run_forecasts_and_writes_nothing(tmp_path: Path) -> None:
             "network.hidden: the run needs",
         ),
         ("--data.name mnist --data.folder /nowhere", "/nowhere: no train-images-idx3-ubyte"),
+        ("--data.folder /nowhere", "digits come with scikit-learn and need none; add --data.name"),
+        (
+            "--data.name mnist --data.folder ~nobody-here/x",
+            "data.folder: ~nobody-here/x: could not",
+        ),
         ("--resume nowhere", "--resume nowhere: no run there"),
         ("--machine.device cuda:7", "--machine.device cuda:7"),
         (

@@ -23,6 +23,8 @@ TRAINING_IMAGES = {
 def inconsistencies(config: PermutedConfig) -> Iterator[str]:
     """What is wrong with a config whose single values are all right: `key: problem, fix`."""
     network, context = config.network, config.context
+    if config.data.name == "digits" and config.data.folder != "download":
+        yield "data.folder: digits come with scikit-learn and need none; add --data.name mnist"
     if network.kind == "xdg" and context.kind != "one_hot":
         yield "network.kind: xdg has to know the task; add --context.kind one_hot"
     if context.kind == "clustering" and config.learning.final_lr_fraction != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import pickle
 import signal
@@ -31,8 +32,12 @@ def worker_main(
     """Serve commands until the trainer quits or dies. Runs in the worker process."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
-    trainer = os.getppid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    trainer = parent.pid
     _die_with_parent()
+    if os.getppid() != trainer:  # it has died before that
+        return
     configure_logging()
     try:
         # Both before the limit of threads, which holds for libraries that are loaded.
