@@ -20,6 +20,7 @@ import evaluate
 import train_mt10
 from configs import load_config
 from configs.command_line import parse_train_command
+from configs.evaluation_command import PRETRAINED
 from machine.cores import usable_cores
 from training import export
 from training.checkpoints.folder import find_checkpoint
@@ -160,8 +161,8 @@ def test_evaluate_takes_the_shipped_policy_by_default(tmp_path: Path) -> None:
 
 
 def test_the_shipped_policy_is_small() -> None:
-    assert evaluate.PRETRAINED == ROOT / "pretrained" / "mt10"
-    assert sum(path.stat().st_size for path in evaluate.PRETRAINED.glob("*.*")) < 5e6
+    assert PRETRAINED == ROOT / "pretrained" / "mt10"
+    assert sum(path.stat().st_size for path in PRETRAINED.glob("*.*")) < 5e6
 
 
 def test_evaluate_samples_actions_and_uses_other_goals(tiny_run: Path, tmp_path: Path) -> None:
