@@ -64,17 +64,8 @@ def _training(
 
     def run() -> float:
         out = folder / f"run-{len(list(folder.iterdir()))}"
-        never = 10**9
-        command = [
-            *(sys.executable, "train_mt10.py", "--config", "mt10", "--out", out, *flags),
-            *("--total-env-steps", LOG_INTERVAL * (2 + rows)),
-            *("--recording.log-interval-env-steps", LOG_INTERVAL),
-            *("--recording.checkpoint-interval-env-steps", never),
-            *("--evaluation.interval-env-steps", never),
-            *("--evaluation.report-goals", 1, "--evaluation.goals", 1),
-            *("--evaluation.horizon", 1),
-        ]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        command = [sys.executable, "train_mt10.py", *training_arguments(out, flags, rows)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise UsageError(f"train_mt10.py failed: {said[-1]}")
@@ -82,6 +73,21 @@ def _training(
         return runs[-1]["time/gradient_steps_per_second"]
 
     return run
+
+
+def training_arguments(out: Path, flags: tuple[str, ...], rows: int) -> list[str]:
+    """Of a run of `mt10` that has so many rows to read, and little but the loop in them."""
+    never = 10**9
+    arguments = [
+        *("--config", "mt10", "--out", out, *flags),
+        *("--total-env-steps", LOG_INTERVAL * (2 + rows)),
+        *("--recording.log-interval-env-steps", LOG_INTERVAL),
+        *("--recording.checkpoint-interval-env-steps", never),
+        *("--evaluation.interval-env-steps", never),
+        *("--evaluation.report-goals", 1, "--evaluation.goals", 1),
+        *("--evaluation.horizon", 2),
+    ]
+    return [str(part) for part in arguments]
 
 
 def read_times(metrics: Path) -> Times:

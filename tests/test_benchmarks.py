@@ -17,7 +17,7 @@ from agent.plan import resolve
 from agent.sac import SAC
 from benchmarks.costs import ceiling_ms, count_flop
 from benchmarks.gpu import Report, compare, compare_updates
-from benchmarks.loop import read_times
+from benchmarks.loop import LOG_INTERVAL, read_times, training_arguments
 from benchmarks.measuring import Result, Spread, interleave, ratio
 from benchmarks.naive import make_naive
 from benchmarks.peers import TRANSITIONS, Peer, _ours, _stable_baselines, require_peers
@@ -26,6 +26,7 @@ from benchmarks.random_batch import random_batch
 from benchmarks.update import describe_precision, ratios
 from benchmarks.variants import SIZES, Size, fast, variants
 from configs import Config, UsageError, load_config
+from configs.command_line import parse_train_command
 from configs.permuted_mnist import parse_permuted_command
 from dendrites import leaves_out_silent
 from dendrites.kernels import load_kernels
@@ -286,6 +287,11 @@ def test_json_has_ratios_machine_and_command(tmp_path: Path) -> None:
     assert content["spread"]["x_over_y"]["n"] == 9
     assert content["machine"]["torch"] == torch.__version__.split("+")[0]
     assert "x_over_y" in result.table()
+
+
+def test_the_loop_trains_with_settings_that_there_are(tmp_path: Path) -> None:
+    command = parse_train_command(training_arguments(tmp_path / "run", (), rows=3))
+    assert command.settings.total_env_steps == 5 * LOG_INTERVAL
 
 
 def test_the_loop_is_read_after_its_first_two_rows(tmp_path: Path) -> None:
