@@ -23,8 +23,8 @@ class EvaluateCommand:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (PRETRAINED,)
     """Run folders (their newest checkpoints), checkpoint folders or exported folders."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the report; default: evaluation/ in the folder given, or next to checkpoints/. Several runs get a
-    folder each in it."""
+    """Folder for the report; default: evaluation/ in the folder given, of a checkpoint evaluation-NAME/
+    next to checkpoints/. Several runs get a folder each in it."""
     goals: int | None = None
     """Goals per task, 1 to 50; default: all goals that the run trains on."""
     actions: Literal["mean", "sample"] | None = None
