@@ -110,6 +110,8 @@ def _matched_widths(
 
     # The count grows with the width, so the nearest one lies near the root: bisect, then compare.
     low, high = 1, 64 * hidden[0]
+    while count(high) < goal:
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) <= goal else (low, middle)

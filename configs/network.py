@@ -55,7 +55,7 @@ class NetworkConfig:
     gating: Gating = "abs_max_signed"
     """How the segments act on their unit, or what stands in their place (docs/architecture.md has the
     equations)."""
-    attention_temperature: Annotated[float, Gt(0), Le(100)] = 0.1
+    attention_temperature: Annotated[float, Ge(1e-6), Le(100)] = 0.1
     """attention: how far it is from letting the strongest segment win."""
     activation: Activation = "k_winners"
     """Hidden activation; k_winners keeps the largest units and has no ReLU. The other kinds of winners are

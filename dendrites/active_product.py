@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dendrites.checks import require_float32_on_cpu
 from dendrites.kernels import has_kernels, require_kernels
 
 FEWEST_WEIGHTS = 2**18
 """Of a map: below, taking the blocks out and putting them back takes as long as it saves."""
+_PRODUCT_DTYPES = (torch.float32, torch.bfloat16)
 MULTIPLE = 64
 """The number of active units is rounded up to one: a matrix library prepares itself for each size it meets."""
 
@@ -30,7 +32,7 @@ def leaves_out_silent(x: Tensor, weight: Tensor, product_dtype: torch.dtype) -> 
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and product_dtype in (torch.float32, torch.bfloat16)
+        and product_dtype in _PRODUCT_DTYPES
         and x.dim() == weight.dim() == 2
         and weight.numel() >= FEWEST_WEIGHTS
         and has_kernels()
@@ -53,14 +55,28 @@ def product_of_active(
 
     Returns:
         `[n, out]` float32.
+
+    Raises:
+        ValueError: shapes do not fit, or a tensor is not float32 on the CPU.
     """
+    for name, tensor in (("x", x), ("weight", weight), ("mask", mask)):
+        if tensor is not None:
+            require_float32_on_cpu(name, tensor)
+    fits = x.dim() == weight.dim() == 2 and x.shape[1] == weight.shape[1]
+    if not fits or (mask is not None and mask.shape != weight.shape):
+        shapes = [None if one is None else list(one.shape) for one in (x, weight, mask)]
+        raise ValueError(
+            f"x, weight, mask must have shapes [n, in], [out, in], [out, in], got {shapes}"
+        )
+    if product_dtype not in _PRODUCT_DTYPES:
+        raise ValueError(f"product_dtype must be float32 or bfloat16, got {product_dtype}")
     product: Tensor = _ProductOfActive.apply(x, weight, mask, product_dtype)
     return product
 
 
 def _active(rows: Tensor) -> Tensor:
     """Which columns of `[n, units]` are not zero throughout, and some more, `[active]` int32."""
-    active = torch.empty(rows.shape[1], dtype=torch.int32)
+    active = rows.new_empty(rows.shape[1], dtype=torch.int32)
     count = require_kernels().active_columns(
         rows.data_ptr(), *rows.shape, MULTIPLE, active.data_ptr()
     )
@@ -78,7 +94,7 @@ def _block(
 ) -> Tensor:
     """`(matrix * mask)[rows][:, columns]` in a dtype; all rows where they are `None`."""
     height = len(matrix) if rows is None else len(rows)
-    block = torch.empty(height, len(columns), dtype=dtype)
+    block = matrix.new_empty(height, len(columns), dtype=dtype)
     require_kernels().gather_block(
         *(matrix.data_ptr(), _address(mask), matrix.shape[1], _address(rows), height),
         *(columns.data_ptr(), len(columns), dtype == torch.bfloat16, block.data_ptr()),
@@ -91,7 +107,7 @@ def _put_back(
     block: Tensor, mask: Tensor | None, rows: Tensor | None, columns: Tensor, shape: torch.Size
 ) -> Tensor:
     """The float32 matrix whose `[rows][:, columns]` are the block times the mask; 0 elsewhere."""
-    matrix = torch.empty(shape)
+    matrix = block.new_empty(shape, dtype=torch.float32)
     require_kernels().scatter_block(
         *(block.data_ptr(), block.dtype == torch.bfloat16, _address(rows), len(block)),
         *(columns.data_ptr(), len(columns), _address(mask), *shape, matrix.data_ptr()),

@@ -52,7 +52,8 @@ class DendriticLayer(nn.Module):
         density: expected fraction of active units, the `input_density` of the layer that follows.
 
     Raises:
-        ValueError: a size is below 1, a fraction outside (0, 1], or the gating is unknown.
+        ValueError: a size is below 1, a fraction outside (0, 1], the gating is unknown, or the activation is of
+            another number of units.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class DendriticLayer(nn.Module):
         super().__init__()
         if winners is not None:
             require_fraction("winners", winners)
+        if activation is not None and activation.units != units:
+            raise ValueError(f"activation must be of {units} units, is of {activation.units}")
         self.linear = SparseLinear(
             in_features,
             units,

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from dendrites.checks import require_fraction, require_positive
+from dendrites.checks import require_features, require_fraction, require_positive
 from dendrites.segments import aligned
 from dendrites.sparse_linear import nonzeros_per_row, stacked_linear
 
@@ -41,7 +41,12 @@ class FiLM(nn.Module):
         self.weight = nn.Parameter(torch.zeros(*lead, 2 * units, context_size))  # gamma, then beta
 
     def gate(self, context: Tensor) -> Tensor:
-        """1 + gamma . c of all units, then beta . c: `[..., C] -> [..., 2 * units]`."""
+        """1 + gamma . c of all units, then beta . c: `[..., C] -> [..., 2 * units]`.
+
+        Raises:
+            ValueError: the context has another size.
+        """
+        require_features("context", context, self.context_size, self.stack)
         scale, shift = stacked_linear(context, self.weight).chunk(2, dim=-1)
         return torch.cat([1 + scale, shift], dim=-1)
 
@@ -111,7 +116,12 @@ class GatingMLP(nn.Module):
         self.bias = drawn(units, fan_in=width)
 
     def gate(self, context: Tensor) -> Tensor:
-        """`[..., C] -> [..., units]`, between 0 and 1; with a stack `[E, ..., C] -> [E, ..., units]`."""
+        """`[..., C] -> [..., units]`, between 0 and 1; with a stack `[E, ..., C] -> [E, ..., units]`.
+
+        Raises:
+            ValueError: the context has another size.
+        """
+        require_features("context", context, self.context_size, self.stack)
         hidden = stacked_linear(context, self.hidden_weight, self.hidden_bias).relu()
         return torch.sigmoid(stacked_linear(hidden, self.weight, self.bias))
 

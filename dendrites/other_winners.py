@@ -222,7 +222,7 @@ class ThresholdWinners(OtherWinners):
         out = torch.where(y.detach() <= threshold, 0.0, y)  # a NaN is not, and shows
         if self.training:  # after `out`, which is of the thresholds before
             above = y.detach() > threshold
-            rows = above.to(self.threshold.dtype).flatten(len(lead), -2)  # [*E, n, units]
+            rows = above.to(self.threshold.dtype).reshape(*lead, -1, self.units)  # [*E, n, units]
             self.threshold.add_(_EMA_RATE * (rows.mean(dim=-2) - self.density))
         return out
 
@@ -245,6 +245,8 @@ class NucleusWinners(OtherWinners):
         self.mass = mass
 
     def _choose(self, y: Tensor, task: Tensor | None) -> Tensor:
+        if self.mass == 1:  # rounded sums reach 1 before the last unit
+            return y
         ranked = y.detach().sort(dim=-1, descending=True).values
         share = (ranked / _spread(y)).softmax(dim=-1)
         before = share.cumsum(dim=-1) - share

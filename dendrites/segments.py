@@ -29,7 +29,7 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor, nn
 
-from dendrites.checks import require_fraction, require_positive
+from dendrites.checks import require_features, require_fraction, require_positive
 from dendrites.sparse_linear import exact_density_mask, stacked_linear
 
 Gating = Literal[
@@ -42,6 +42,8 @@ Gating = Literal[
     "gate_table",
 ]
 GATINGS: tuple[Gating, ...] = get_args(Gating)
+LOWEST_TEMPERATURE = 1e-6
+"""Of attention: below, what is divided by it leaves float32."""
 
 
 def select_segment(activations: Tensor, gating: Gating, temperature: float = 0.1) -> Tensor:
@@ -100,7 +102,8 @@ class DendriticSegments(nn.Module):
         generator: source of all randomness, `None` for torch's own.
 
     Raises:
-        ValueError: a size is below 1, a density outside (0, 1], or the gating is unknown.
+        ValueError: a size is below 1, a density outside (0, 1], the temperature below 1e-6, or the gating is
+            unknown.
     """
 
     def __init__(
@@ -122,6 +125,10 @@ class DendriticSegments(nn.Module):
         )
         require_fraction("segment_density", segment_density)
         require_fraction("context_density", context_density)
+        if not attention_temperature >= LOWEST_TEMPERATURE:
+            raise ValueError(
+                f"attention_temperature must be at least {LOWEST_TEMPERATURE}, got {attention_temperature}"
+            )
         if gating not in GATINGS:
             raise ValueError(f"gating must be one of {', '.join(GATINGS)}, got {gating!r}")
         self.units, self.context_size, self.stack = units, context_size, stack
@@ -149,7 +156,7 @@ class DendriticSegments(nn.Module):
         Raises:
             ValueError: the context has another size.
         """
-        self._check(context)
+        require_features("context", context, self.context_size, self.stack)
         weight = self.weight if self.mask is None else self.weight * self.mask
         flat = stacked_linear(context, weight.flatten(-3, -2))  # [..., J * units]
         return flat.unflatten(-1, weight.shape[-3:-1])
@@ -191,13 +198,3 @@ class DendriticSegments(nn.Module):
             f"num_segments={self.weight.shape[-3]}, gating={self.gating}, "
             f"segment_density={self.segment_density}{stack}"
         )
-
-    def _check(self, context: Tensor) -> None:
-        size = context.shape[-1] if context.dim() else 1
-        if size != self.context_size:
-            raise ValueError(f"context must have size {self.context_size}, got {size}")
-        if self.stack is not None and (context.dim() < 2 or context.shape[0] != self.stack):
-            raise ValueError(
-                f"context of a stack must have shape [{self.stack}, ..., {self.context_size}], "
-                f"got {list(context.shape)}"
-            )

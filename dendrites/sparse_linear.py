@@ -10,8 +10,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dendrites.active_product import leaves_out_silent, product_of_active
-from dendrites.checks import require_fraction, require_positive
-from dendrites.winners import KWinners
+from dendrites.checks import require_features, require_fraction, require_positive
+from dendrites.winners import KWinners, ReLU
 from dendrites.winners_product import product_of_winners, skips_losers
 
 
@@ -53,11 +53,11 @@ def stacked_linear(
     if weight.dim() == 2:
         out = F.linear(x.to(dtype), weight.to(dtype)).to(weight.dtype)
         return out if bias is None else out + bias
-    rows = x.reshape(x.shape[0], -1, x.shape[-1])  # [E, n, in]
+    rows = x.flatten(1, -2) if x.dim() > 2 else x.unsqueeze(1)  # [E, n, in]
     out = torch.bmm(rows.to(dtype), weight.to(dtype).mT).to(weight.dtype)  # [E, n, out]
     if bias is not None:
         out = out + bias.unsqueeze(1)
-    return out.view(*x.shape[:-1], -1)
+    return out.view(*x.shape[:-1], weight.shape[-2])
 
 
 class SparseLinear(nn.Module):
@@ -128,9 +128,15 @@ class SparseLinear(nn.Module):
             one_context: whether one context gates all samples before winners are chosen among the
                 outputs, so that few units are active at all: the others are left out where that is
                 faster (`leaves_out_silent`).
+
+        Raises:
+            ValueError: x is of another size, or of another stack.
         """
+        require_features("input", x, self.in_features, self.stack)
         dtype = self.product_dtype or self.weight.dtype
-        if one_context and leaves_out_silent(x, self.weight, dtype):
+        # Silent columns get no gradient: right behind an activation that passes none to them.
+        passes_none = isinstance(after, KWinners | ReLU) or not x.requires_grad
+        if one_context and passes_none and leaves_out_silent(x, self.weight, dtype):
             x = x if after is None else after(x)
             return product_of_active(x, self.weight, self.mask, dtype) + self.bias
         weight = self.weight if self.mask is None else self.weight * self.mask
@@ -142,9 +148,9 @@ class SparseLinear(nn.Module):
         return stacked_linear(x, weight, self.bias, self.product_dtype)
 
     def _skips_losers(self, x: Tensor, after: KWinners) -> bool:
-        if (
-            after._forward_hooks or x.dtype != self.weight.dtype
-        ):  # hooks want to see all activations
+        hooks = [after._forward_hooks, after._forward_pre_hooks]
+        hooks += [after._backward_hooks, after._backward_pre_hooks]
+        if any(hooks) or x.dtype != self.weight.dtype:  # hooks want to see all activations
             return False
         dtype = self.product_dtype or self.weight.dtype
         return skips_losers(self.in_features, after.count, self.out_features, dtype, x.device)

@@ -35,7 +35,11 @@ def k_winners(x: Tensor, k: int) -> Tensor:
 
     Returns:
         `[..., units]`, dtype of `x`.
+
+    Raises:
+        ValueError: k is below 1.
     """
+    require_positive(k=k)
     if k >= x.shape[-1]:
         return x
     winners: Tensor = _KWinners.apply(x, k)
@@ -152,7 +156,7 @@ def gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     """The gradient of active units, recognised by their output, which the next layer keeps anyway."""
     kernels = _kernels_for(grad)
     if kernels is None:
-        return torch.where(output != 0, grad, 0.0)
+        return torch.where(output != 0, grad, 0.0).contiguous()  # as the compiler was told
     grad, output = grad.contiguous(), output.contiguous()
     masked = torch.empty_like(grad)
     pointers, threads = (grad.data_ptr(), output.data_ptr()), torch.get_num_threads()
@@ -168,7 +172,7 @@ def keep_largest(y: Tensor, score: Tensor, count: Tensor) -> Tensor:
         lowest = _lowest_by_partition(rows, min(int(count), y.shape[-1]))  # [n, 1]
     else:
         lowest = lowest_by_sort(rows, count)
-    return torch.where(score < lowest.view(*score.shape[:-1], 1), 0.0, y)
+    return torch.where(score < lowest.view(*score.shape[:-1], 1), 0.0, y).contiguous()
 
 
 def _like_first(first: Tensor, *_: Any) -> Tensor:

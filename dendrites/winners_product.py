@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dendrites.checks import require_features, require_float32_on_cpu, require_positive
 from dendrites.kernels import has_kernels, require_kernels
 
 LARGEST_DENSITY = 1 / 3
@@ -52,7 +53,16 @@ def product_of_winners(z: Tensor, k: int, weight: Tensor) -> Tensor:
 
     Returns:
         `[..., out]`, or `[E, ..., out]`.
+
+    Raises:
+        ValueError: k is below 1, shapes do not fit, or a tensor is not float32 on the CPU.
     """
+    require_positive(k=k)
+    for name, tensor in (("z", z), ("weight", weight)):
+        require_float32_on_cpu(name, tensor)
+    if weight.dim() not in (2, 3):
+        raise ValueError(f"weight must be [out, in] or [E, out, in], got {list(weight.shape)}")
+    require_features("z", z, weight.shape[-1], weight.shape[0] if weight.dim() == 3 else None)
     product: Tensor = _ProductOfWinners.apply(z, k, weight)[0]
     return product
 

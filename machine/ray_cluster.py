@@ -66,7 +66,7 @@ def _connect(ray: Any, address: str | None, flag: str) -> None:
         own = {"_node_ip_address": host} if host.startswith("127.") else {}  # nodes on this machine
         ray.init(address=address, **own, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().splitlines()[0]
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
             f"{flag} {address}: no Ray cluster answers there, or it asks for another token than that of this machine "
             f"({said:.200}); begin one with: ray start --head"

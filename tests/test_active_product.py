@@ -124,6 +124,69 @@ def test_layers_of_one_context_equal_those_with_a_gate_for_each_sample(product_d
 
 
 @with_kernels
+def test_an_input_that_learns_gets_its_gradient_where_it_is_zero_too():
+    layer = DendriticLayer(512, 640, context_size=8, winners=0.05, generator=seeded())
+    x, context = torch.zeros(32, 512), torch.randn(8, generator=seeded(2))
+    x[:, :100] = torch.randn(32, 100, generator=seeded(1))  # the others are silent in all samples
+    x.requires_grad_()
+    gate = layer.gate(context)
+    cotangent = torch.randn(32, 640, generator=seeded(3))
+    (ours,) = torch.autograd.grad(layer.gated(x, gate), [x], [cotangent], retain_graph=True)
+    (dense,) = torch.autograd.grad(layer.gated(x, gate.expand(32, -1)), [x], [cotangent])
+    torch.testing.assert_close(ours, dense, rtol=1e-4, atol=1e-5)
+    assert (ours[:, 100:] != 0).any(dim=0).all()
+
+
+@with_kernels
+def test_torchs_default_dtype_does_not_matter():
+    x, weight = torch.randn(6, 80, generator=seeded()), torch.randn(9, 80, generator=seeded(1))
+
+    def both():
+        leaf = weight.clone().requires_grad_()
+        y = product_of_active(x, leaf, None)
+        return y, *torch.autograd.grad(y.square().sum(), [leaf])
+
+    expected = both()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = both()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"x": torch.ones(4, 6)},
+            r"x, weight, mask must have shapes .* got \[\[4, 6\], \[3, 5\], None\]",
+        ),
+        ({"x": torch.ones(5)}, r"x, weight, mask must have shapes .*"),
+        ({"mask": torch.ones(3, 4)}, r"x, weight, mask must have shapes .*"),
+        (
+            {"mask": torch.ones(3, 5, dtype=torch.bool)},
+            r"mask must be float32 on the CPU, got torch\.bool on cpu",
+        ),
+        (
+            {"weight": torch.ones(3, 5).double()},
+            r"weight must be float32 on the CPU, got torch\.float64 on cpu",
+        ),
+        (
+            {"product_dtype": torch.float16},
+            r"product_dtype must be float32 or bfloat16, got torch\.float16",
+        ),
+    ],
+)
+def test_what_the_c_code_would_misread_is_refused_in_one_line(wrong, message):
+    arguments = {"x": torch.ones(4, 5), "weight": torch.ones(3, 5), "mask": None} | wrong
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        product_of_active(**arguments)
+
+
+@with_kernels
 def test_compiled_it_is_the_same():
     layer = DendriticLayer(512, 640, context_size=8, winners=0.05, generator=seeded())
     x, context = torch.randn(32, 512, generator=seeded(1)), torch.randn(8, generator=seeded(2))

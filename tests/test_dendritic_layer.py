@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dendrites import GATINGS, DendriticLayer, nonzero_parameters
+from dendrites.other_winners import NucleusWinners
 from examples.dendritic_layer import main
 
 INPUTS, UNITS, CONTEXT, TASKS, PER_TASK = 6, 12, 5, 3, 4
@@ -196,6 +197,10 @@ def test_print_shows_what_the_layer_is_made_of(winners, count):
         ({"winners": 5}, r"winners must be in \(0, 1\], got 5"),
         ({"gating": "abs_max"}, "gating must be one of abs_max_signed, .* got 'abs_max'"),
         ({"context_size": 0}, "context_size must be at least 1, got 0"),
+        (
+            {"activation": NucleusWinners(UNITS + 1, 0.25)},
+            f"activation must be of {UNITS} units, is of {UNITS + 1}",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(wrong, message):

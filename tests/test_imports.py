@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "dendrites": set(),
     "configs": set(),
-    "machine": {"configs"},
+    "machine": {"configs", "dendrites"},
     "envs": {"configs", "machine"},
     "agent": {"configs", "machine", "envs", "dendrites", "continual"},
     "analysis": {"envs", "dendrites", "agent", "reporting"},

@@ -131,3 +131,23 @@ def test_networks_are_matched_within_a_percent(kind, factor: float) -> None:
     goals = count_agent(dendrites, 10, 39, 4, agent)
     for found, goal in zip(count_agent(network, 10, 39, 4, agent), goals, strict=True):
         assert found == pytest.approx(factor * goal, rel=0.01)
+
+
+@pytest.mark.parametrize("gating", ["film", "gating_mlp", "abs_max_signed", "attention"])
+@pytest.mark.parametrize("stack", [None, 2])
+def test_a_context_of_another_size_is_refused_in_one_line(gating, stack: int | None) -> None:
+    layer = DendriticLayer(8, UNITS, context_size=CONTEXT, gating=gating, stack=stack)
+    lead = () if stack is None else (stack,)
+    with pytest.raises(ValueError, match=r"^context must have size 6, got 4$"):
+        layer.gate(torch.ones(*lead, 3, 4))
+    if stack is not None:
+        with pytest.raises(ValueError, match=r"^context of a stack must have shape \[2, "):
+            layer.gate(torch.ones(3, 3, CONTEXT))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, float("nan")])
+def test_a_temperature_that_leaves_float32_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match=r"^attention_temperature must be at least 1e-06, got "):
+        DendriticSegments(UNITS, CONTEXT, gating="attention", attention_temperature=temperature)
+    lowest = DendriticSegments(UNITS, CONTEXT, gating="attention", attention_temperature=1e-6)
+    assert lowest.gate(1000 * torch.ones(CONTEXT)).isfinite().all()

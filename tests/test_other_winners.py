@@ -113,6 +113,26 @@ def test_the_density_of_annealed_winners_falls(fraction: float, winners: int) ->
     torch.testing.assert_close(module(y), k_winners(y, winners))
 
 
+def test_a_nucleus_of_all_mass_lets_all_pass() -> None:
+    """Also where the rounded sum of shares reaches 1 before the last unit."""
+    y = randn(50, 1024).float() ** 3
+    y[:, 7] = 1000
+    assert torch.equal(NucleusWinners(1024, 0.25, 1.0)(y), y)
+
+
+@pytest.mark.parametrize("stack", [None, 2])
+@pytest.mark.parametrize("samples", [(), (5,), (3, 5)])
+def test_thresholds_learn_from_inputs_of_any_shape(
+    stack: int | None, samples: tuple[int, ...]
+) -> None:
+    lead = () if stack is None else (stack,)
+    module = ThresholdWinners(UNITS, 0.25, stack=stack).train()
+    above = (y := randn(*lead, *samples, UNITS).float()) > 0
+    assert torch.equal(module(y), y * above)
+    rates = above.float().reshape(*lead, -1, UNITS).mean(dim=-2)
+    torch.testing.assert_close(module.threshold, 0.01 * (rates - 0.25))
+
+
 def test_thresholds_follow_a_batch_after_they_have_chosen_in_it() -> None:
     """So what passes in training is what would have passed without learning from it."""
     learning, frozen = ThresholdWinners(UNITS, 0.25), ThresholdWinners(UNITS, 0.25)

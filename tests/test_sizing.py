@@ -209,3 +209,14 @@ def test_both_counts_of_an_agent_follow_their_own_widths():
     actor, critic = make_networks(config)
     expected = (counted_weights(actor), counted_weights(critic) // 2)
     assert count_agent(config, TASKS, OBS, ACTION, agent) == expected
+
+
+@pytest.mark.parametrize("hidden", [(256,), (64, 32)])
+@pytest.mark.parametrize("factor", [50.0, 100.0])
+def test_many_times_the_parameters_are_matched_too(hidden, factor):
+    config = NetworkConfig(actor_hidden=hidden, critic_hidden=hidden, dendritic_layers=(0,))
+    own = replace(config, kind="mlp", parameter_factor=factor)
+    agent = load_config("mt10").agent
+    found = count_agent(matched_network(own, 10, 39, 4, agent), 10, 39, 4, agent)
+    for ours, goal in zip(found, count_agent(config, 10, 39, 4, agent), strict=True):
+        assert ours == pytest.approx(factor * goal, rel=0.01)

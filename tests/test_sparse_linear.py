@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dendrites import SparseLinear, nonzero_parameters, nonzeros_per_row
+from dendrites import KWinners, SparseLinear, nonzero_parameters, nonzeros_per_row
 from dendrites.sparse_linear import exact_density_mask, stacked_linear
+from dendrites.winners import ReLU
 
 
 def seeded(seed=0):
@@ -200,3 +201,29 @@ def test_print_shows_sizes_density_and_stack():
     assert str(make_linear(weight_density=0.5, stack=2)) == (
         "SparseLinear(in_features=12, out_features=7, weight_density=0.5, stack=2)"
     )
+
+
+@pytest.mark.parametrize("after", [None, KWinners(512, 0.05), ReLU()])
+@pytest.mark.parametrize("one_context", [False, True])
+@pytest.mark.parametrize("outputs", [16, 1024])
+@pytest.mark.parametrize("features", [1, 511, 513, 2048])
+def test_an_input_of_another_size_is_refused_whatever_computes_the_product(
+    after, one_context, outputs, features
+):
+    """The C code reads by the sizes that it is told: another one would be misread."""
+    layer = SparseLinear(512, outputs, generator=seeded())
+    with pytest.raises(ValueError, match=f"^input must have size 512, got {features}$"):
+        layer(torch.randn(4, features), after, one_context)
+
+
+@pytest.mark.parametrize("after", [None, KWinners(12, 0.25)])
+@pytest.mark.parametrize("shape", [(3, 4, 12), (1, 4, 12), (12,)])
+def test_an_input_of_another_stack_is_refused(after, shape):
+    with pytest.raises(ValueError, match=r"^input of a stack must have shape \[2, \.\.\., 12\]"):
+        make_linear(stack=2)(torch.ones(shape), after)
+
+
+@pytest.mark.parametrize("stack", [None, 2])
+def test_an_empty_batch_is_empty(stack):
+    lead = () if stack is None else (stack,)
+    assert make_linear(stack=stack)(torch.ones(*lead, 0, 12)).shape == (*lead, 0, 7)

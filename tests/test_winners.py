@@ -170,7 +170,7 @@ def test_without_a_compiler_the_result_is_the_same_and_one_line_says_so(tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         "k-winners: no C compiler ('no-such-compiler' not found), so numpy is used instead: "
-        "slower, same winners"
+        "slower, same winners, sums in another order"
     ]
     expected, expected_gradient = torch.load(tmp_path / "out")
     x.requires_grad_()
@@ -219,7 +219,7 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         f"k-winners: '{compiler}' does not compile it (error: no such flag), "
-        "so numpy is used instead: slower, same winners"
+        "so numpy is used instead: slower, same winners, sums in another order"
     )
 
 
@@ -281,3 +281,22 @@ def test_a_fraction_outside_the_range_is_refused(density):
 )
 def test_winners_count_rounds(units, density, k):
     assert winners_count(units, density) == k
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("k", [0, -1])
+def test_fewer_than_one_winner_is_refused(k, dtype):
+    with pytest.raises(ValueError, match=f"^k must be at least 1, got {k}$"):
+        k_winners(torch.ones(3, 6, dtype=dtype), k)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_operators_keep_the_strides_that_they_promise_to_the_compiler(dtype):
+    checks = ("test_schema", "test_faketensor")
+    strided = randn(6, 5).to(dtype).T  # [5, 6]
+    operators = torch.ops.dendrites
+    torch.library.opcheck(operators.k_winners, (strided, 2), test_utils=checks)
+    torch.library.opcheck(operators.gradient_of_active, (strided, strided), test_utils=checks)
+    torch.library.opcheck(
+        operators.keep_largest, (strided, strided, torch.tensor(2.0)), test_utils=checks
+    )

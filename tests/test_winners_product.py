@@ -185,6 +185,38 @@ def test_hooks_on_the_activation_see_its_output():
     torch.testing.assert_close(layer(z, after), expected)
     hook.remove()
     assert torch.equal(seen[0], k_winners(z, 8))
+    before = after.register_forward_pre_hook(lambda _own, inputs: seen.append(inputs[0]))
+    layer(z, after)
+    before.remove()
+    assert torch.equal(seen[1], z)
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    ("z", "k", "weight", "message"),
+    [
+        ((4, 6), 2, (3, 5), r"z must have size 5, got 6"),
+        (
+            (3, 4, 5),
+            2,
+            (2, 3, 5),
+            r"z of a stack must have shape \[2, \.\.\., 5\], got \[3, 4, 5\]",
+        ),
+        ((4, 5), 0, (3, 5), r"k must be at least 1, got 0"),
+        ((4, 5), 2, (5,), r"weight must be \[out, in\] or \[E, out, in\], got \[5\]"),
+    ],
+)
+def test_what_the_c_code_would_misread_is_refused_in_one_line(z, k, weight, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        product_of_winners(torch.ones(z), k, torch.ones(weight))
+
+
+@with_kernels
+def test_other_dtypes_are_refused_in_one_line():
+    with pytest.raises(
+        ValueError, match=r"^z must be float32 on the CPU, got torch\.float64 on cpu$"
+    ):
+        product_of_winners(torch.ones(4, 5).double(), 2, torch.ones(3, 5))
 
 
 class Graphs:

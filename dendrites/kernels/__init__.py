@@ -50,7 +50,10 @@ def load_kernels() -> ctypes.CDLL | None:
             reason = f"{compiler[0]!r} does not compile it ({printed.splitlines()[0]})"
         except OSError as error:
             reason = f"it cannot be built or loaded ({error})"
-    _log.warning("k-winners: %s, so numpy is used instead: slower, same winners", reason)
+    _log.warning(
+        "k-winners: %s, so numpy is used instead: slower, same winners, sums in another order",
+        reason,
+    )
     return None
 
 
