@@ -89,6 +89,14 @@ def test_verdicts() -> None:
     assert found["more"].more_seeds is None
 
 
+def test_a_small_and_certain_difference_is_called_by_its_sign() -> None:
+    """It is also within the margin; both tests decide."""
+    spread = 0.002 * np.array([-1, 1, -2, 2, 0, 0])
+    found = compare({"more": 0.02 + spread, "less": -0.02 + spread}, margin=0.05)
+    assert {name: one.verdict for name, one in found.items()} == {"more": "more", "less": "less"}
+    assert all(one.p_different < LEVEL and one.p_equal < LEVEL / 2 for one in found.values())
+
+
 def test_one_and_two_seeds_decide_nothing() -> None:
     found = compare({"one": np.array([0.5]), "two": np.array([0.5, 0.5])})
     assert found["one"].interval is None
@@ -171,4 +179,3 @@ def test_equality_is_rarely_called_at_the_margin() -> None:
     equal = sum(one.p_equal < 0.025 for one in found)
     assert equal <= stats.binom.ppf(0.9999, 1_000, 0.025)
     assert equal >= stats.binom.ppf(0.0001, 1_000, 0.02)
-    assert sum(one.verdict == "equal" for one in found) <= equal

@@ -435,6 +435,8 @@ def test_rollout_keeps_every_step_where_it_is_asked_to(goal_lists: GoalLists) ->
     np.testing.assert_allclose(steps.reward.sum(axis=2), result.returns, rtol=1e-5)
     np.testing.assert_array_equal(steps.success.any(axis=2), result.success)
     np.testing.assert_array_equal(steps.success[..., -1], result.final_success)
+    counted = np.where(result.success, steps.success.argmax(axis=2) + 1, -1)  # from 1
+    np.testing.assert_array_equal(counted, result.steps_to_success)
     player.start()
     for time_step in (0, 30, 89):
         obs = steps.obs[:, :, time_step].reshape(6, 39)

@@ -65,6 +65,18 @@ def test_what_was_collected_is_what_the_settings_say(tmp_path: Path) -> None:
     seen = relative(obs).numpy()
     np.testing.assert_allclose(loop["observations.mean"], seen.mean(axis=1), atol=1e-6)
 
+    # Within an episode, the next step acts on the successor; at its end, on the first of another.
+    follows = (replay["next_obs"][:, :, :-1] == replay["obs"][:, :, 1:]).all(dim=-1)
+    ends = replay["truncated"][:, :, :-1]
+    assert follows[~ends].all()
+    assert not follows[ends].any()
+
+    random = replay["action"][:, :, : 200 // 4]  # [T, N, steps, 4], uniform between -1 and 1
+    assert (random.abs() <= 1).all()
+    assert random.mean().abs() < 4 * 3**-0.5 / random.numel() ** 0.5
+    assert random.std().item() == pytest.approx(3**-0.5, rel=0.05)
+    assert (random[:, :, 1:] != random[:, :, :-1]).all()
+
     policy = slice(200 // 4, None)  # after the random actions
     actions = replay["action"][:, :, policy]  # [T, N, steps, 4]
     ended = replay["truncated"][:, :, policy][:, :, :-1]  # [T, N, steps - 1]

@@ -69,12 +69,14 @@ class Naive:
         self.running = {(t, n): [] for t in range(tasks) for n in range(copies)}
         self.finished = [[] for _ in range(tasks)]
 
-    def observe(self, reward, done):
-        for (task, copy), episode in self.running.items():
-            episode.append(reward[task, copy])
-            if done[task, copy]:
-                self.finished[task].append(list(episode))
-                episode.clear()
+    def observe(self, reward, done, plays):
+        for row, task in enumerate(plays):
+            for copy in range(reward.shape[1]):
+                episode = self.running[task, copy]
+                episode.append(reward[row, copy])
+                if done[row, copy]:
+                    self.finished[task].append(list(episode))
+                    episode.clear()
 
     def largest(self):
         return [
@@ -84,14 +86,15 @@ class Naive:
 
 
 def interleaved_steps(seed, steps, tasks, copies, horizon):
-    """Random rewards; every copy's episodes end at their own times, within the horizon."""
+    """Random rewards of tasks that play by turns; every copy's episodes end at their own times."""
     rng = np.random.default_rng(seed)
     length = np.zeros((tasks, copies), int)
     for _ in range(steps):
-        length += 1
-        done = (rng.random((tasks, copies)) < 0.2) | (length == horizon)
-        length[done] = 0
-        yield rng.normal(size=(tasks, copies)).astype(np.float32) * 3, done
+        plays = np.flatnonzero(rng.random(tasks) < 0.7)
+        length[plays] += 1
+        done = (rng.random((len(plays), copies)) < 0.2) | (length[plays] == horizon)
+        length[plays] *= ~done
+        yield rng.normal(size=(len(plays), copies)).astype(np.float32) * 3, done, plays
 
 
 @quick
@@ -106,9 +109,9 @@ def test_largest_return_over_interleaved_episodes_equals_a_recomputation(
 ):
     tracked = EpisodeReturns(tasks, copies, horizon, discount=0.9)
     naive = Naive(tasks, copies, 0.9)
-    for reward, done in interleaved_steps(seed, 15, tasks, copies, horizon):
-        tracked.observe(reward, done)
-        naive.observe(reward, done)
+    for reward, done, plays in interleaved_steps(seed, 15, tasks, copies, horizon):
+        tracked.observe(reward, done, plays)
+        naive.observe(reward, done, plays)
         assert tracked.largest.tolist() == pytest.approx(naive.largest(), rel=1e-9)
 
 
@@ -191,13 +194,13 @@ def test_reward_scale_of_a_task_that_only_saw_zeros_is_one():
 def test_restored_mid_episode_it_goes_on_like_the_original(seed, stop):
     original = EpisodeReturns(2, 3, horizon=6, discount=0.9)
     restored = EpisodeReturns(2, 3, horizon=6, discount=0.9)
-    for index, (reward, done) in enumerate(interleaved_steps(seed, 15, 2, 3, 6)):
+    for index, step in enumerate(interleaved_steps(seed, 15, 2, 3, 6)):
         if index == stop:
             state = {name: value.copy() for name, value in original.state_dict().items()}
             restored.load_state_dict(state)
-        original.observe(reward, done)
+        original.observe(*step)
         if index >= stop:
-            restored.observe(reward, done)
+            restored.observe(*step)
             assert restored.largest.tolist() == original.largest.tolist()
             assert restored.usual.tolist() == original.usual.tolist()
 
@@ -238,12 +241,12 @@ def naive_unit(episodes, discount):
 
 
 def steps_with_losses(seed, steps):
-    """Random rewards `[T, N]`, ends, and which of the ends lose their episode."""
+    """Random rewards `[t, N]`, ends, which of the ends lose their episode, and the tasks that play."""
     lose = np.random.default_rng(seed + 1)
-    for reward, done in interleaved_steps(seed, steps, TASKS, COPIES, HORIZON):
+    for reward, done, plays in interleaved_steps(seed, steps, TASKS, COPIES, HORIZON):
         lost = done & (lose.random(done.shape) < 0.3)
         reward = np.where(lost, np.float32(1e6), reward)  # must not be seen
-        yield reward, done, lost
+        yield reward, done, lost, plays
 
 
 @quick
@@ -251,11 +254,11 @@ def steps_with_losses(seed, steps):
 def test_what_is_learned_and_applied_equals_float64_over_lists_of_episodes(seed, steps):
     normalizer, naive = make_normalizer(), Naive(TASKS, COPIES, 0.9)
     assert normalizer.scale.tolist() == [1.0] * TASKS
-    for reward, done, lost in steps_with_losses(seed, steps):
-        normalizer.observe(reward, done, lost)
-        naive.observe(reward, done & ~lost)
-        for task, copy in zip(*np.nonzero(lost), strict=True):
-            naive.running[task, copy].clear()
+    for reward, done, lost, plays in steps_with_losses(seed, steps):
+        normalizer.observe(reward, done, lost, plays)
+        naive.observe(reward, done & ~lost, plays)
+        for row, copy in zip(*np.nonzero(lost), strict=True):
+            naive.running[plays[row], copy].clear()
         units = np.array([naive_unit(episodes, 0.9) for episodes in naive.finished])
         rewards = np.random.default_rng(seed).normal(size=(TASKS, 5)).astype(np.float32)
         scaled = normalizer(torch.from_numpy(rewards))

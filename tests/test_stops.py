@@ -7,20 +7,16 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from conftest import TINY, in_process, resume, rows_written, training_process, wait_until
+from live_run import LiveRun, live_run
 
 import train_mt10
-from agent.plan import resolve
-from agent.player import exploring_player
-from agent.sac import SAC
-from configs.command_line import parse_train_command
-from envs import NonFiniteError, WorkerError, make_goal_lists, training_envs
+from envs import NonFiniteError, WorkerError
 from envs.faults import FAULTS, OBSERVATION
 from envs.simulator.fault_detector import FaultDetector
 from machine.signals import STOPPING
@@ -28,22 +24,9 @@ from train_mt10 import play_and_learn
 from training.checkpoints.folder import find_checkpoint, load_state
 from training.checkpoints.resume import restore, save_newest
 from training.metrics.rows import training_metrics
-from training.recorder import Recorder
-from training.run_state import RunState
-from training.stop_signals import StopRequested, StopSignals
-from training.streams import seed_streams, torch_generator
+from training.stop_signals import StopRequested
 
 ONE = ("--training.chunk-vector-steps", "1")
-
-
-@dataclass(frozen=True)
-class LiveRun:
-    """A run in this process, to be stepped by hand."""
-
-    state: RunState
-    recorder: Recorder
-    signals: StopSignals
-    checkpoints: Path
 
 
 StartRun = Callable[..., LiveRun]
@@ -51,29 +34,9 @@ StartRun = Callable[..., LiveRun]
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[StartRun]:
-    """What train_mt10.py sets up, with its settings from flags, and chunks of one step."""
+    """A run with its settings from flags, and chunks of one step."""
     with ExitStack() as stack:
-
-        def start(*flags: str) -> LiveRun:
-            config = parse_train_command([*TINY, *ONE, *flags]).settings
-            plan, streams = resolve(config), seed_streams(config.seed)
-            goals = make_goal_lists(plan.tasks, config.seed)
-            agent = SAC(plan, torch_generator(streams["weights"]))
-            player = exploring_player(agent.policy, len(plan.tasks), config.exploration)
-            envs = stack.enter_context(
-                training_envs(config, goals, streams["environments"], 1, player)
-            )
-            state = RunState.fresh(plan, agent, envs, streams)
-            state.collector.reset()
-            (tmp_path / "checkpoints").mkdir()
-            signals = StopSignals()
-            recorder = Recorder(
-                state, tmp_path, envs, streams["evaluation"], signals, resumed=False
-            )
-            stack.enter_context(recorder)
-            return LiveRun(state, recorder, signals, tmp_path / "checkpoints")
-
-        yield start
+        yield lambda *flags: stack.enter_context(live_run(tmp_path, *ONE, *flags))
 
 
 def test_a_run_that_learns_nothing_any_more_stops_with_a_good_checkpoint(

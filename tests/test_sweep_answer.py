@@ -62,7 +62,8 @@ def finish(run: Run, rates: Sequence[float], final: float) -> None:
 def runs(tmp_path: Path) -> list[Run]:
     found = runs_of(SWEEP, tmp_path / "sweeps" / "ideas")
     for run in found:
-        shift = 0.0 if run.arm == "a" else 0.3 + 0.01 * run.seed
+        shift = (0, 0.02, -0.02)[run.seed - 1]  # in both arms: differences are of the same seed
+        shift += 0.0 if run.arm == "a" else 0.3 + 0.01 * run.seed
         finish(run, [0.1 + shift, 0.2 + shift, 0.4 + shift, 0.6 + shift], 0.5 + shift)
     return found
 
@@ -97,8 +98,8 @@ def test_each_tasks_result_and_its_table(runs: list[Run], tmp_path: Path) -> Non
     assert picture.table.headers == ("task", "a", "b")
     b = f"{0.8 + 0.01 * 2:.1%}"
     assert picture.table.rows[:2] == [
-        ("reach-v3", "40.0% (1 of 3)", b),
-        ("push-v3", "50.0%", b),
+        ("reach-v3", "40.0% (2 of 3)", b),  # 0.2, 0.52, 0.48
+        ("push-v3", "50.0% (1 of 3)", b),  # 0.5, 0.52, 0.48
     ]
 
 
@@ -232,7 +233,7 @@ def test_the_answer_in_words_csv_and_on_a_page(runs: list[Run], tmp_path: Path) 
     with (tmp_path / "arms.csv").open() as file:
         arms = {row["arm"]: row for row in csv.DictReader(file)}
     assert float(arms["a"]["final"]) == 0.5
-    # b reaches 90 % in its last evaluation with every seed: 0.6 + 0.31, 0.32, 0.33
+    # b reaches 90 % in its last evaluation with every seed: 0.6 + 0.31, 0.34, 0.31
     assert (arms["b"]["reached_90%"], float(arms["b"]["steps_to_90%"])) == ("3", 2000.0)
     assert (arms["a"]["reached_90%"], arms["a"]["steps_to_90%"]) == ("0", "nan")
     page = (tmp_path / "report.html").read_text()
@@ -252,8 +253,8 @@ def test_the_tables_of_the_documents_have_the_answer(runs: list[Run], tmp_path: 
         for name, text in tables.items()
     }
     arm, n, area, final, minutes, steps = cells["ideas-arms"][1]
-    # b: 0.5 + 0.31, 0.32, 0.33 at the end; Student's t with 2 degrees of freedom: 4.3027 * 0.01 / sqrt(3)
-    assert (arm, n, final, minutes) == ("b", "3", "82.0% (79.5% to 84.5%)", "240.0")
+    # b: 0.5 + 0.31, 0.34, 0.31 at the end; Student's t with 2 degrees of freedom: 4.3027 * 0.01
+    assert (arm, n, final, minutes) == ("b", "3", "82.0% (77.7% to 86.3%)", "240.0")
     assert area.startswith("53.0% ")  # trapezoids: 0.25 + 0.875 * 0.32
     assert steps == "2,000 (3 of 3)"
     assert cells["ideas-arms"][0][-1] == "0 of 3 reached it"
