@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from benchmarks.measuring import Result
+from benchmarks.measuring import Result, command_line, require_writable
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
 
@@ -59,10 +59,7 @@ def _check(command: BenchmarkCommand) -> None:
     """Raise a `UsageError` now rather than after minutes of measuring."""
     if command.what in ("envs", "workers") and command.precision != "auto":
         raise UsageError(f"--precision {command.precision}: simulators have none; leave it out")
-    if command.json is not None and not command.json.resolve().parent.is_dir():
-        raise UsageError(f"--json {command.json}: there is no folder {command.json.parent}")
-    if command.json is not None and command.json.is_dir():
-        raise UsageError(f"--json {command.json}: is a folder; name a file in it")
+    require_writable(command.json)
 
 
 def _run(command: BenchmarkCommand) -> Result:
@@ -98,9 +95,9 @@ def _run(command: BenchmarkCommand) -> Result:
 
 def _as_typed(command: BenchmarkCommand) -> str:
     """The command line that gives this result again."""
-    quick = " --quick" if command.quick else ""
-    precision = "" if command.precision == "auto" else f" --precision {command.precision}"
-    return f"python -m benchmarks {command.what}{quick}{precision}"
+    quick = ("--quick",) if command.quick else ()
+    precision = () if command.precision == "auto" else ("--precision", command.precision)
+    return command_line("benchmarks", command.what, *quick, *precision)
 
 
 if __name__ == "__main__":

@@ -29,22 +29,26 @@ def benchmark_envs(quick: bool) -> Result:
     """Episodes of 500 steps with random actions and goals, resets included; then single steps."""
     rounds, env_steps = (7, 5_000) if quick else (15, 10_000)
     goal_lists, cores = make_goal_lists(MT10, 0), usable_cores()
-    counts = sorted({1, cores} | ({2} if cores > 2 else set()))
+    workers, few_workers = (
+        min(cores, 10 * COPIES),
+        min(cores, 10),
+    )  # one has no less than an environment
+    counts = sorted({1, workers} | ({2} if workers > 2 else set()))
     with ExitStack() as stack:
         jobs = {
             IN_PROCESS: _in_process(goal_lists, env_steps),
             ASYNCHRONOUS: _asynchronous(env_steps, stack),
         }
-        for workers in counts:
-            name = f"ours, {10 * COPIES} environments, {workers} workers"
-            jobs[name] = _ours(goal_lists, COPIES, workers, env_steps, CHUNK, stack)
-        by_step = f"ours, {10 * COPIES} environments, {cores} workers, step by step"
-        few = f"ours, 10 environments, {cores} workers, step by step"
-        jobs[by_step] = _ours(goal_lists, COPIES, cores, env_steps, 1, stack)
-        jobs[few] = _ours(goal_lists, 1, cores, env_steps, 1, stack)
+        for count in counts:
+            name = f"ours, {10 * COPIES} environments, {count} workers"
+            jobs[name] = _ours(goal_lists, COPIES, count, env_steps, CHUNK, stack)
+        by_step = f"ours, {10 * COPIES} environments, {workers} workers, step by step"
+        few = f"ours, 10 environments, {few_workers} workers, step by step"
+        jobs[by_step] = _ours(goal_lists, COPIES, workers, env_steps, 1, stack)
+        jobs[few] = _ours(goal_lists, 1, few_workers, env_steps, 1, stack)
         rates = interleave(jobs, rounds)
     single, asynchronous = rates[IN_PROCESS], rates[ASYNCHRONOUS]
-    best = rates[f"ours, {10 * COPIES} environments, {cores} workers"]
+    best = rates[f"ours, {10 * COPIES} environments, {workers} workers"]
     result = Result(
         unit="environment steps/s, or microseconds",
         measured={name: Spread.of(values) for name, values in rates.items()},
@@ -52,7 +56,7 @@ def benchmark_envs(quick: bool) -> Result:
             "ours_over_async": ratio(best, asynchronous),
             "ours_step_by_step_over_async": ratio(rates[by_step], asynchronous),
             "ours_over_async_same_10_environments": ratio(rates[few], asynchronous),
-            "per_worker_over_in_process": ratio(best, single, 1 / cores),
+            "per_worker_over_in_process": ratio(best, single, 1 / workers),
             "async_over_in_process": ratio(asynchronous, single),
         },
         notes={

@@ -69,6 +69,8 @@ def _training(
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise UsageError(f"train_mt10.py failed: {said[-1]}")
+        if "not compiled, so slower" in done.stdout + done.stderr:
+            raise UsageError("the update could not be compiled, which takes a C++ compiler (g++)")
         runs.append(read_times(out / "metrics.csv"))
         return runs[-1]["time/gradient_steps_per_second"]
 

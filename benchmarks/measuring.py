@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,8 +16,9 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from configs import UsageError
 from machine.cores import processor_name, usable_cores
-from machine.versions import package_versions
+from machine.versions import code_version, package_versions
 
 Name = TypeVar("Name", bound=Hashable)
 FEWEST_ROUNDS = 3
@@ -105,15 +108,44 @@ def ratio(numerator: list[float], denominator: list[float], factor: float = 1.0)
     )
 
 
+HELD = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "CC", "CXX")
+"""Environment variables that hold a processor to less than it has, or choose a compiler."""
+
+
+def command_line(*words: str) -> str:
+    """What repeats a measurement: the command, and before it those of `HELD` that are set."""
+    held = [f"{name}={shlex.quote(os.environ[name])}" for name in HELD if os.environ.get(name)]
+    return " ".join([*held, "python", "-m", *words])
+
+
+def require_writable(path: Path | None) -> None:
+    """Raise a `UsageError` for a `--json` file that can't be written: now, not after the measuring."""
+    if path is None:
+        return
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"--json {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"--json {path}: is a folder; name a file in it")
+    existed = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise UsageError(f"--json {path}: can't be written ({error.strerror})") from error
+    if not existed:
+        path.unlink()
+
+
 def describe_machine() -> dict[str, str | int]:
-    """Processor, cores, accelerator and versions."""
+    """Processor, what torch uses of it, cores, accelerator, versions, and the commit of the code."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     return {
         "cpu": processor_name(),
         "avx512_bf16": int("avx512_bf16" in text),
         "amx_bf16": int("amx_bf16" in text),
+        "used": torch.backends.cpu.get_cpu_capability(),
         "cores": usable_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         **{name: version.split("+")[0] for name, version in package_versions().items()},
+        "code": code_version(),
     }

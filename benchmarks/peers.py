@@ -122,9 +122,10 @@ def _ours(plan: Plan, peer: Peer) -> Callable[[], object]:
     generator = Generator().manual_seed(0)
     agent, replay = SAC(plan, generator), _filled_replay(plan, generator)
     settings = plan.config.replay
+    shares = None if plan.config.env.treats_all_alike else torch.ones(len(plan.tasks))
 
     def once() -> object:
-        batch = replay.sample(settings.sampling, settings.batch_size, generator)
+        batch = replay.sample(settings.sampling, settings.batch_size, generator, shares)
         if peer.part == "batch":
             return batch
         return agent.update(batch, torch.randn(2, *batch.action.shape, generator=generator))
@@ -161,7 +162,7 @@ def _filled_replay(plan: Plan, generator: Generator) -> ReplayBuffer:
 
 def _stable_baselines(plan: Plan, peer: Peer) -> Callable[[], object]:
     import stable_baselines3
-    from stable_baselines3.common.logger import configure
+    from stable_baselines3.common.logger import Logger
 
     torch.set_num_threads(peer.threads)
     config = plan.config
@@ -175,7 +176,7 @@ def _stable_baselines(plan: Plan, peer: Peer) -> Callable[[], object]:
         device="cpu",
         seed=0,
     )
-    model.set_logger(configure(None, []))
+    model.set_logger(Logger(folder=None, output_formats=[]))
     draw = np.random.default_rng(0)
     buffer = model.replay_buffer
     assert buffer is not None  # made with the model

@@ -1,20 +1,24 @@
-"""Batches of random numbers, shaped as the replay buffer would draw them."""
+"""Batches of random numbers, laid out as the training run would draw them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
+from agent.first_update import blank_batch
 from agent.plan import Plan
 from agent.replay import Batch
+
+_CPU = torch.device("cpu")
 
 
 def random_batch(plan: Plan, generator: Generator) -> tuple[Batch, Tensor]:
     """A batch on the plan's device, and the noise of its update `[2, ..., action]`."""
-    config, tasks = plan.config, len(plan.tasks)
-    n = config.replay.batch_size
-    uniform = config.replay.sampling == "uniform"
-    shape = (n,) if uniform else (tasks, n // tasks)
+    here = replace(plan, device=_CPU, replay_device=_CPU)
+    layout, _ = blank_batch(here)  # in groups where tasks have shares, as in mt10
+    shape = layout.reward.shape  # [T, b], [G, b] or [n]
 
     def uniformly(*size: int) -> Tensor:
         return torch.rand(*size, generator=generator).to(plan.device)
@@ -25,7 +29,7 @@ def random_batch(plan: Plan, generator: Generator) -> tuple[Batch, Tensor]:
         reward=uniformly(*shape),
         next_obs=uniformly(*shape, plan.obs_size),
         discount=0.99 * (uniformly(*shape) > 0.2),
-        task=(torch.arange(n) % tasks).to(plan.device) if uniform else None,
+        task=None if layout.task is None else layout.task.to(plan.device),
     )
     noise = torch.randn(2, *shape, plan.action_size, generator=generator)
     return batch, noise.to(plan.device)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
@@ -24,6 +25,7 @@ from benchmarks.random_batch import random_batch
 from benchmarks.variants import Variant
 from configs import UsageError
 from envs.workers.handle import children_skip_main
+from machine.compilation import Compiled
 from machine.cores import usable_cores
 from machine.device import configure_cpu
 
@@ -39,7 +41,8 @@ class VariantProcess:
         prepare: called with the variant in the process; what it returns does the updates.
 
     Raises:
-        UsageError: from `wait` and `measure`, if the process died.
+        UsageError: from `wait` and `measure`, if the process died; from `wait`, if something that should be
+            compiled was not.
     """
 
     def __init__(self, variant: Any, prepare: Callable[[Any], Measure] | None = None) -> None:
@@ -55,11 +58,15 @@ class VariantProcess:
 
     def wait(self) -> None:
         """Return once its first update is done, compiled."""
-        self._receive()
+        if self._receive():
+            raise UsageError(
+                f"{self.variant}: could not be compiled, which takes a C++ compiler (g++)"
+            )
 
     def measure(self, updates: int) -> float:
         """Time of an update [ms], over so many."""
-        self._pipe.send(updates)
+        with self._alive():
+            self._pipe.send(updates)
         return self._receive()
 
     def close(self) -> None:
@@ -68,18 +75,26 @@ class VariantProcess:
         self._process.join()
 
     def _receive(self) -> float:
+        with self._alive():
+            received: float = self._pipe.recv()
+        return received
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            milliseconds: float = self._pipe.recv()
-        except EOFError:
+            yield
+        except (EOFError, ConnectionError):
             raise UsageError(f"{self.variant}: its process died; out of memory?") from None
-        return milliseconds
 
 
 def _serve(pipe: Connection, variant: Any, prepare: Callable[[Any], Measure]) -> None:
-    """The process: so many updates when asked, and their time, until no one asks any more."""
+    """The process: so many updates when asked, and their time, until no one asks any more.
+
+    It begins by saying, with 1, that the first update was not compiled though it should have been.
+    """
     measure = prepare(variant)
     measure(1)
-    pipe.send(0.0)
+    pipe.send(float(Compiled.failed))
     while True:
         try:
             updates: int = pipe.recv()

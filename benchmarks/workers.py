@@ -22,7 +22,7 @@ from envs import GoalLists, MetaWorldVectorEnv, make_goal_lists
 from envs.workers import ray_actors
 from machine.cores import usable_cores
 
-COPIES, HORIZON = 5, 200
+COPIES, HORIZON, WORKERS = 5, 200, 2
 LATENCIES_MS = (0, 1, 10, 100)
 """Round trips: the same machine; a fast network; between buildings; between continents."""
 CHUNKS = (1, 5, 25)
@@ -65,7 +65,7 @@ def benchmark_workers(quick: bool) -> Result:
         },
     )
     result.notes = {
-        "workers": usable_cores(),
+        "workers": WORKERS,
         "environments": len(MT10) * COPIES,
         "latency": "an answer is held back for so long",
     }
@@ -110,7 +110,7 @@ def _job(
             seed=SeedSequence(0),
             player=player,
             longest_chunk=chunk,
-            workers=2,
+            workers=WORKERS,
             start_method=method,
             stagger=True,
         )

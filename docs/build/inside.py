@@ -29,6 +29,9 @@ NETWORKS = {
 
 def inside_tables(folder: Path = FOLDER) -> dict[str, str]:
     """The tables by the name in their markers: `overlap`, a row for a layer, and `silencing`."""
+    for network in NETWORKS:
+        if not list(folder.glob(f"{network}-seed*.json")):
+            raise FileNotFoundError(f"{folder}: no {network}-seed*.json")
     found = [
         (
             f"{NETWORKS[network]}, seed {path.stem.rpartition('seed')[2]}",

@@ -46,7 +46,14 @@ def run_names() -> list[str]:
 
 
 def read_runs(name: str) -> list[Run]:
-    """The runs `NAME-seed*.csv` with their reports, by seed."""
+    """The runs `NAME-seed*.csv` with their reports, by seed.
+
+    Raises:
+        FileNotFoundError: a report is there without its metrics; the tables would lose a seed.
+    """
+    for path in RESULTS.glob(f"{name}-seed*.json"):
+        if not path.with_suffix(".csv").exists():
+            raise FileNotFoundError(f"{path.with_suffix('.csv')}: missing, and its report is there")
     runs = [_read_run(path) for path in RESULTS.glob(f"{name}-seed*.csv")]
     return sorted(runs, key=lambda run: run.seed)
 

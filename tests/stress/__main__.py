@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from benchmarks.measuring import describe_machine
+from benchmarks.measuring import command_line, describe_machine, require_writable
 from configs import UsageError, exit_on_error
 from configs.command_line import parse_command
+from tests.stress.clusters import has_slurm
 from tests.stress.fuzz import (
     fuzz_checkpoints,
     fuzz_configs,
@@ -60,20 +61,30 @@ class StressCommand:
 def main() -> int:
     """The command: returns the exit code."""
     command = parse_command(StressCommand, sys.argv[1:])
-    if command.json is not None and not command.json.resolve().parent.is_dir():
-        raise UsageError(f"--json {command.json}: there is no folder {command.json.parent}")
+    _check(command)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         found = HARNESSES[command.what](Path(folder), command)
     found = {"minutes": round((time.monotonic() - started) / 60, 1), **found}
     print(json.dumps(found, indent=1))
     if command.json is not None:
-        told = f"python -m tests.stress {' '.join(sys.argv[1:])}"
+        told = command_line("tests.stress", *sys.argv[1:])
         content = {"command": told, "machine": describe_machine(), **found}
         command.json.write_text(
             json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )
     return 1 if _broken(found) else 0
+
+
+def _check(command: StressCommand) -> None:
+    """Raise a `UsageError` now rather than after minutes."""
+    require_writable(command.json)
+    if command.count < 1:
+        raise UsageError(f"--count {command.count}: nothing would be tried; give at least 1")
+    if command.what == "sweeps" and command.backend == "slurm" and not has_slurm():
+        raise UsageError(
+            "--backend slurm: slurmctld and slurmd are not installed, or we may not start them"
+        )
 
 
 def _kills(folder: Path, command: StressCommand) -> dict[str, Any]:
@@ -129,6 +140,9 @@ def _sweeps(folder: Path, command: StressCommand) -> dict[str, Any]:
     found = disturb_sweep(
         folder, calm, command.backend, kinds, seed=command.seed, longest_wait_s=12.0
     )
+    made = sum(found.kills.values())
+    if made < command.count:
+        found.failures.append(f"the sweep was over after {made} of {command.count} kills")
     return asdict(found)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 import psutil
 
+from configs import RunError
 from sweeps.definition import read_sweep
 from sweeps.runs import Run, runs_of
 from tests.stress.clusters import RayNodes, kill_tree, one_node_slurm, two_ray_nodes
@@ -66,7 +67,10 @@ def run_undisturbed(folder: Path, seeds: Sequence[int], steps: int) -> Path:
     file = folder / "two_arms.yaml"
     file.write_text(ARMS.format(steps=steps, seeds=list(seeds)))
     out = folder / "calm"
-    subprocess.run(_command(file, out), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(_command(file, out), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunError(f"the undisturbed sweep failed: {said[-1]}")
     return out
 
 
