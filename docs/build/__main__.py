@@ -24,6 +24,7 @@ from docs.build.published import read_published
 from docs.build.reliability import read_soak, reliability_tables
 from docs.build.run_tables import run_tables, shipped_table, tuning_tables
 from docs.build.runs import ROOT, read_runs, run_names
+from docs.build.sensitivity import sensitivity_tables
 from docs.build.study import short_study_table
 from docs.build.sweeps import draw_sweeps, sweep_tables
 from pages.svg import STYLE
@@ -49,6 +50,7 @@ def make_tables() -> dict[str, str]:
     tables |= failure_tables()
     tables |= look_tables()
     tables |= short_study_table()
+    tables |= sensitivity_tables()
     if FOLDER.exists():
         tables |= {"one_by_one": one_by_one_table(), "one_by_one-alone": alone_table()}
     for name in run_names():
