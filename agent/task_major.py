@@ -36,10 +36,15 @@ def per_task(values: Tensor, task: Tensor | None, num_tasks: int) -> Tensor:
     """
     if task is None:
         return values.mean(dim=-1)
-    task, values = task.expand_as(values).flatten(), values.flatten()
-    totals = values.new_zeros(num_tasks).index_add(0, task, values)
-    counts = values.new_zeros(num_tasks).index_add(0, task, torch.ones_like(values))
-    return totals / counts.clamp(min=1)
+    # Not `index_add`: with two threads or more, torch 2.13 does not compile it for the CPU.
+    own = members(task.expand_as(values).flatten(), num_tasks)  # [T, samples]
+    totals = torch.where(own, values.flatten(), 0.0).sum(dim=-1)
+    return totals / own.sum(dim=-1).clamp(min=1)
+
+
+def members(task: Tensor, num_tasks: int) -> Tensor:
+    """Whether each of some samples or groups `task [n]` is of each task, `[T, n]`."""
+    return task == torch.arange(num_tasks, device=task.device).unsqueeze(1)
 
 
 def tasks_present(task: Tensor | None, like: Tensor) -> Tensor:

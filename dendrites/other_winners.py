@@ -172,11 +172,11 @@ class BoostedKWinners(AnnealedWinners):
         if task is None:
             self.duty.lerp_(active, _EMA_RATE)
             return
-        index = task.flatten()
-        counts = self.duty.new_zeros(self.duty.shape[-2], 1)
-        counts = counts.index_add(0, index, counts.new_ones(len(index), 1))
-        sums = torch.zeros_like(self.duty).index_add(-2, index, active)
-        mean = torch.where(counts > 0, sums / counts.clamp(min=1), self.duty)
+        # Not `index_add`: with two threads or more, torch 2.13 does not compile it for the CPU.
+        tasks = torch.arange(self.duty.shape[-2], device=task.device)
+        own = (task.flatten() == tasks.unsqueeze(1)).to(active.dtype)  # [T, G]
+        counts = own.sum(dim=-1, keepdim=True)
+        mean = torch.where(counts > 0, own @ active / counts.clamp(min=1), self.duty)
         self.duty.lerp_(mean, _EMA_RATE)
 
 

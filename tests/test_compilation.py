@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from agent.first_update import blank_batch
 from agent.plan import resolve
 from agent.replay import Batch
 from agent.sac import SAC
@@ -295,4 +296,33 @@ def test_after_one_failure_nothing_else_is_tried(notes: Notes) -> None:
 def test_mode_never_does_not_try(notes: Notes) -> None:
     assert Compiled(data_dependent, "never")(torch.ones(3)) == 3.0
     assert notes.lines() == []
+    assert not Compiled.failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "sampling"),
+    [("k_winners", "balanced"), ("boosted_k_winners", "balanced"), ("k_winners", "uniform")],
+)
+def test_the_update_is_compiled_with_several_threads_too(
+    kind: str, sampling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on four cores and more: with batches of `mt10`, in groups, and those of single samples."""
+    monkeypatch.setattr(Compiled, "failed", False)
+    threads, base = torch.get_num_threads(), load_config("mt10")
+    config = replace(
+        base,
+        replay=replace(base.replay, sampling=sampling),
+        network=replace(
+            base.network, activation=kind, actor_hidden=(32, 32), critic_hidden=(32, 32)
+        ),
+    )
+    plan = resolve(config, torch.device("cpu"))
+    torch.set_num_threads(2)
+    try:
+        batch, noise = blank_batch(plan)
+        assert batch.task is not None
+        SAC(plan, torch.Generator()).warm_up(batch, noise)
+    finally:
+        torch.set_num_threads(threads)
     assert not Compiled.failed
