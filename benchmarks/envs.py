@@ -29,10 +29,8 @@ def benchmark_envs(quick: bool) -> Result:
     """Episodes of 500 steps with random actions and goals, resets included; then single steps."""
     rounds, env_steps = (7, 5_000) if quick else (15, 10_000)
     goal_lists, cores = make_goal_lists(MT10, 0), usable_cores()
-    workers, few_workers = (
-        min(cores, 10 * COPIES),
-        min(cores, 10),
-    )  # one has no less than an environment
+    workers = min(cores, 10 * COPIES)  # each has at least one environment
+    few_workers = min(cores, 10)
     counts = sorted({1, workers} | ({2} if workers > 2 else set()))
     with ExitStack() as stack:
         jobs = {
