@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from configs.errors import UsageError
+from machine.container import memory_left
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -50,10 +51,10 @@ def resolve_precision(
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be allocated on `device`."""
+    """Memory that can still be allocated on `device`; in a container, what its limit leaves."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return int(min(psutil.virtual_memory().available, memory_left()))
 
 
 def configure_cpu(threads: int) -> None:

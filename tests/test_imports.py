@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Room or script -> the rooms of ours that it may import; none may import a script."""
 
-LIGHT = ("configs", "envs", "machine.cores", "machine.console")
+LIGHT = ("configs", "envs", "machine.container", "machine.cores", "machine.console")
 """What a simulator process or a command's first second imports: no torch."""
 
 
