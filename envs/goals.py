@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
-from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.goal_cache import read_goals, write_goals
+from envs.sizes import GOALS_PER_TASK
+
+if TYPE_CHECKING:
+    from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 GoalLists = dict[str, NDArray[np.float64]]
 """Task name -> its 50 random vectors `[50, k]`: object and goal positions; k depends on the task."""
@@ -21,8 +24,8 @@ def make_goal_lists(tasks: tuple[str, ...], seed: int) -> GoalLists:
     for MT25, MT50, and for a single task for `metaworld.MT1(task, seed)`. One generator serves the
     tasks in turn, so that a task's goals depend on the tasks before it.
 
-    Drawing takes half a second per task, for Meta-World simulates a reset for each goal. The result
-    is kept in the user's cache folder (`envs.goal_cache`).
+    Drawing takes a second or two, most of it to load Meta-World. The result is kept in the user's cache
+    folder (`envs.goal_cache`).
     """
     known = read_goals(tasks, seed)
     if known is not None:
@@ -33,14 +36,31 @@ def make_goal_lists(tasks: tuple[str, ...], seed: int) -> GoalLists:
 
 
 def _draw(tasks: tuple[str, ...], seed: int) -> GoalLists:
-    import metaworld  # half a second and 100 MB, not needed where the goals are known
-    from metaworld import env_dict
+    """As `metaworld._make_tasks` draws them."""
+    from envs.simulator.accelerate import make_accelerated  # loads all of Meta-World
 
-    classes = OrderedDict((task, env_dict.ALL_V3_ENVIRONMENTS[task]) for task in tasks)
-    arguments = env_dict._get_args_kwargs(env_dict.ALL_V3_ENVIRONMENTS, classes)
-    # It seeds numpy's global generator and puts it back afterwards.
-    drawn = metaworld._make_tasks(classes, arguments, metaworld._MT_OVERRIDE, seed=seed)
-    vectors: dict[str, list[NDArray[np.float64]]] = {task: [] for task in tasks}
-    for task in drawn:
-        vectors[task.env_name].append(pickle.loads(task.data)["rand_vec"])  # made a moment ago
-    return {task: np.array(rows, np.float64) for task, rows in vectors.items()}
+    before = np.random.get_state()  # noqa: NPY002  Meta-World draws from the global generator
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        return {task: _draw_in(make_accelerated(task)) for task in tasks}
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _draw_in(environment: SawyerXYZEnv) -> NDArray[np.float64]:
+    """The random vectors of its next resets, `[50, k]`.
+
+    A reset draws until objects and goal are far enough from each other, and moves the hand to its place,
+    in a hundred steps of physics. No draw depends on the hand, so it is not moved here.
+    """
+    environment._freeze_rand_vec, environment._set_task_called = False, True
+    environment.do_simulation = _stand_still  # type: ignore[method-assign]
+    vectors = []
+    for _ in range(GOALS_PER_TASK):
+        environment.reset()
+        vectors.append(environment._last_rand_vec)
+    return np.array(vectors, np.float64)
+
+
+def _stand_still(ctrl: object, n_frames: int) -> None:
+    """In place of `MujocoEnv.do_simulation`."""
