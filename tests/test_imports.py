@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -104,6 +105,16 @@ def test_the_layer_needs_torch_and_numpy_alone() -> None:
             roots = {other.partition(".")[0] for other in names}
             foreign = roots - set(sys.stdlib_module_names) - {"dendrites", "torch", "numpy"}
             assert not foreign, name
+
+
+def test_only_who_compiles_loads_torchs_compiler() -> None:
+    """It takes as long as loading torch."""
+    code = (
+        "import sys, agent.sac, dendrites, training.recorder; print('torch._dynamo' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ran.stdout == "False\n"
 
 
 def test_simulator_processes_do_not_import_torch() -> None:

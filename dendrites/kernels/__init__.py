@@ -14,8 +14,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch
-
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
     _FOLDER / name
@@ -57,10 +55,14 @@ def load_kernels() -> ctypes.CDLL | None:
     return None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_kernels() -> bool:
     """Whether the library can be had; a constant for torch.compile."""
     return load_kernels() is not None
+
+
+# As `torch.compiler.assume_constant_result` marks it, which loads the whole compiler first: that takes as
+# long as loading torch, also where nothing is compiled.
+has_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def require_kernels() -> ctypes.CDLL:
