@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from configs.agent import AgentConfig
+from dendrites.operators import operator
 
 
 class ScalarValue(nn.Module):
@@ -70,16 +71,14 @@ class HLGaussValue(nn.Module):
 # An operator of its own, opaque to torch.compile, which would fuse it into the loss: there, every
 # error function is computed anew for each bin and critic that uses it, and again in the backward
 # pass: a tenth of a bfloat16 update.
-@torch.library.custom_op("agent::bin_masses", mutates_args=())
+@operator(
+    "agent::bin_masses",
+    lambda mean, edges, sigma: mean.new_empty((*mean.shape, len(edges) - 1)),
+)
 def _bin_masses(mean: Tensor, edges: Tensor, sigma: float) -> Tensor:
     """Mass of N(mean, sigma^2) between neighbouring edges, of that between the first and the last."""
     cdf = torch.erf((edges - mean.unsqueeze(-1)) / (math.sqrt(2) * sigma))  # [..., bins + 1]
     return cdf.diff(dim=-1) / (cdf[..., -1:] - cdf[..., :1])
-
-
-@_bin_masses.register_fake
-def _(mean: Tensor, edges: Tensor, sigma: float) -> Tensor:
-    return mean.new_empty((*mean.shape, len(edges) - 1))
 
 
 def make_value_head(config: AgentConfig) -> ScalarValue | HLGaussValue:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dendrites.checks import require_float32_on_cpu
 from dendrites.kernels import has_kernels, require_kernels
+from dendrites.operators import operator
 
 FEWEST_WEIGHTS = 2**18
 """Of a map: below, taking the blocks out and putting them back takes as long as it saves."""
@@ -123,7 +124,10 @@ def _address(tensor: Tensor | None) -> int | None:
 # Operators of their own: torch.compile cannot know how many units will be active.
 
 
-@torch.library.custom_op("dendrites::active_product", mutates_args=())
+@operator(
+    "dendrites::active_product",
+    lambda x, weight, mask, product_dtype: x.new_empty(x.shape[0], weight.shape[0]),
+)
 def _product(x: Tensor, weight: Tensor, mask: Tensor | None, product_dtype: torch.dtype) -> Tensor:
     x, weight, mask = x.contiguous(), weight.contiguous(), _contiguous(mask)
     columns = _active(x)
@@ -131,7 +135,13 @@ def _product(x: Tensor, weight: Tensor, mask: Tensor | None, product_dtype: torc
     return (few @ _block(weight, mask, None, columns, product_dtype).T).to(x.dtype)
 
 
-@torch.library.custom_op("dendrites::active_gradients", mutates_args=())
+@operator(
+    "dendrites::active_gradients",
+    lambda grad, x, weight, mask, product_dtype, needs_x: (
+        x.new_empty(x.shape if needs_x else 0),
+        weight.new_empty(weight.shape),
+    ),
+)
 def _gradients(
     grad: Tensor,
     x: Tensor,
@@ -161,24 +171,12 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-_product.register_fake(
-    lambda x, weight, mask, product_dtype: x.new_empty(x.shape[0], weight.shape[0])
-)
-_gradients.register_fake(
-    lambda grad, x, weight, mask, product_dtype, needs_x: (
-        x.new_empty(x.shape if needs_x else 0),
-        weight.new_empty(weight.shape),
-    )
-)
-
-
 class _ProductOfActive(torch.autograd.Function):
     @staticmethod
     def forward(
         x: Tensor, weight: Tensor, mask: Tensor | None, product_dtype: torch.dtype
     ) -> Tensor:
-        product: Tensor = _product(x, weight, mask, product_dtype)
-        return product
+        return _product(x, weight, mask, product_dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -187,6 +185,6 @@ class _ProductOfActive(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        needs_x = ctx.needs_input_grad[0]
-        of_x, of_weight = _gradients(grad, *ctx.saved_tensors, ctx.product_dtype, needs_x)
+        (x, weight, mask), needs_x = ctx.saved_tensors, ctx.needs_input_grad[0]
+        of_x, of_weight = _gradients(grad, x, weight, mask, ctx.product_dtype, needs_x)
         return of_x if needs_x else None, of_weight, None, None

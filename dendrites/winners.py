@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dendrites.checks import require_fraction, require_positive
 from dendrites.kernels import load_kernels
+from dendrites.operators import operator
 
 
 def winners_count(units: int, density: float) -> int:
@@ -138,7 +139,11 @@ def _kernels_for(x: Tensor) -> ctypes.CDLL | None:
 # the backward pass as booleans, which the compiler's CPU code stores and reads one by one.
 
 
-@torch.library.custom_op("dendrites::k_winners", mutates_args=())
+def _like_first(first: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(first, memory_format=torch.contiguous_format)
+
+
+@operator("dendrites::k_winners", _like_first)
 def _winners(x: Tensor, k: int) -> Tensor:
     rows = x.detach().contiguous().view(-1, x.shape[-1])
     kernels = _kernels_for(x)
@@ -151,7 +156,7 @@ def _winners(x: Tensor, k: int) -> Tensor:
     return winners.view(x.shape)
 
 
-@torch.library.custom_op("dendrites::gradient_of_active", mutates_args=())
+@operator("dendrites::gradient_of_active", _like_first)
 def gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     """The gradient of active units, recognised by their output, which the next layer keeps anyway."""
     kernels = _kernels_for(grad)
@@ -164,7 +169,7 @@ def gradient_of_active(grad: Tensor, output: Tensor) -> Tensor:
     return masked
 
 
-@torch.library.custom_op("dendrites::keep_largest", mutates_args=())
+@operator("dendrites::keep_largest", _like_first)
 def keep_largest(y: Tensor, score: Tensor, count: Tensor) -> Tensor:
     """`y [..., units]` where `score [..., units]` is among the `count []` largest of its row, else 0."""
     rows = score.contiguous().view(-1, y.shape[-1])
@@ -175,20 +180,10 @@ def keep_largest(y: Tensor, score: Tensor, count: Tensor) -> Tensor:
     return torch.where(score < lowest.view(*score.shape[:-1], 1), 0.0, y).contiguous()
 
 
-def _like_first(first: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(first, memory_format=torch.contiguous_format)
-
-
-_winners.register_fake(_like_first)
-keep_largest.register_fake(_like_first)
-gradient_of_active.register_fake(_like_first)
-
-
 class _KWinners(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, k: int) -> Tensor:
-        winners: Tensor = _winners(x, k)
-        return winners
+        return _winners(x, k)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:

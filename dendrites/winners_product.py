@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dendrites.checks import require_features, require_float32_on_cpu, require_positive
 from dendrites.kernels import has_kernels, require_kernels
+from dendrites.operators import operator
 
 LARGEST_DENSITY = 1 / 3
 """Of winners, for which lists are faster than the dense product, on AVX2 and on AVX512."""
@@ -72,7 +73,7 @@ def product_of_winners(z: Tensor, k: int, weight: Tensor) -> Tensor:
 # beyond the count is never written and never read.
 
 
-@torch.library.custom_op("dendrites::winners_product", mutates_args=())
+@operator("dendrites::winners_product", lambda z, weight, k: _outputs(z, weight))
 def _product(z: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """The product `[..., out]`, the lists `[rows, in]` and where each lies `[rows, 2]`, both int64."""
     z, weight, kernels, threads = z.contiguous(), weight.contiguous(), require_kernels(), _threads()
@@ -87,7 +88,10 @@ def _product(z: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]
     return y, lists, spans
 
 
-@torch.library.custom_op("dendrites::winners_input_gradient", mutates_args=())
+@operator(
+    "dendrites::winners_input_gradient",
+    lambda grad, weight, lists, spans: grad.new_empty(*grad.shape[:-1], weight.shape[-1]),
+)
 def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of z `[..., in]`: of the winners only, 0 for the losers."""
     grad, weight, kernels = grad.contiguous(), weight.contiguous(), require_kernels()
@@ -99,7 +103,10 @@ def _input_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) 
     return z_gradient
 
 
-@torch.library.custom_op("dendrites::winners_weight_gradient", mutates_args=())
+@operator(
+    "dendrites::winners_weight_gradient",
+    lambda grad, weight, lists, spans: weight.new_empty(weight.shape),
+)
 def _weight_gradient(grad: Tensor, weight: Tensor, lists: Tensor, spans: Tensor) -> Tensor:
     """The gradient of the weights, of whom only the shape is read, `[out, in]` or `[E, out, in]`."""
     grad, kernels = grad.contiguous(), require_kernels()
@@ -136,18 +143,10 @@ def _check(enough_memory: int) -> None:
         raise MemoryError("not enough memory for the product of winners")
 
 
-_product.register_fake(lambda z, weight, k: _outputs(z, weight))
-_input_gradient.register_fake(
-    lambda grad, weight, lists, spans: grad.new_empty(*grad.shape[:-1], weight.shape[-1])
-)
-_weight_gradient.register_fake(lambda grad, weight, lists, spans: weight.new_empty(weight.shape))
-
-
 class _ProductOfWinners(torch.autograd.Function):
     @staticmethod
     def forward(z: Tensor, k: int, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y, lists, spans = _product(z, weight, k)
-        return y, lists, spans
+        return _product(z, weight, k)
 
     @staticmethod
     def setup_context(

@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 import torch
 from torch import Generator, Tensor
-from torch._library.custom_ops import OPDEFS
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -27,6 +26,8 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+
+from dendrites.operators import OPERATORS
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 FREE_BYTES = 80 * 10**9
@@ -117,9 +118,9 @@ def generator(where: object = "cpu") -> Generator:
 def _run(func: OpOverload, args: tuple, kwargs: dict[str, Any]) -> Any:
     """An operator on numbers and on fake tensors; its result is where that of the fake ones is."""
     name = func._schema.name
-    if name in OPDEFS:  # an operator of our own: its Python code, as a GPU runs it
+    if name in OPERATORS:  # an operator of our own: its Python code, as a GPU runs it
         with torch._C._EnableTorchFunction(), _MakesTensors():
-            return OPDEFS[name]._init_fn(*args, **kwargs)
+            return OPERATORS[name](*args, **kwargs)
     known: dict[int, Tensor] = {}
 
     def numbers(tensor: Tensor) -> Tensor:

@@ -110,7 +110,9 @@ def test_the_layer_needs_torch_and_numpy_alone() -> None:
 def test_only_who_compiles_loads_torchs_compiler() -> None:
     """It takes as long as loading torch."""
     code = (
-        "import sys, agent.sac, dendrites, training.recorder; print('torch._dynamo' in sys.modules)"
+        "import sys, torch, agent.sac, dendrites, training.recorder\n"
+        "dendrites.k_winners(torch.ones(2, 4), 1)\n"
+        "print('torch._dynamo' in sys.modules)\n"
     )
     command = [sys.executable, "-c", code]
     ran = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
