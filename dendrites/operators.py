@@ -14,7 +14,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
 def operator(name: str, like: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Make a function an operator, for any device and without a gradient.
+    """Make a function an operator, for any device and without a gradient: asking for one is an error.
 
     What `torch.library.custom_op` makes loads the whole compiler at its first call, also where nothing is
     compiled: a second and 70 MB in every process.
@@ -32,6 +32,13 @@ def operator(name: str, like: Callable[..., Any]) -> Callable[[Function], Functi
         torch.library.define(name, schema, tags=(torch.Tag.pt2_compliant_tag,))
         torch.library.impl(name, "CompositeExplicitAutograd", function)
         torch.library.register_fake(name, like)
+        torch.library.register_autograd(name, _no_gradient)
         return cast(Function, getattr(getattr(torch.ops, namespace), short).default)
 
     return make
+
+
+def _no_gradient(ctx: object, *grads: object) -> None:
+    raise RuntimeError(
+        "this operator has no gradient, so k-winners and products after them have no second derivative"
+    )
