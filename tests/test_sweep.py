@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
+import re
 import resource
 import signal
 import subprocess
@@ -229,8 +230,9 @@ def test_the_forecast_names_commands_time_memory_and_disk(tmp_path: Path) -> Non
     done = in_process(sweep.main, file, "--out", tmp_path / "out", "--dry-run", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("python train_permuted_mnist.py --config digits") == 4
-    assert "4 of 4 runs are left, of 1 core each: a minute or less one by one" in done.stdout
-    assert "with 2 at a time" in done.stdout
+    time = r"(a minute or less|about \d+ minutes)"  # measured, on a machine that may be busy
+    forecast = f"4 of 4 runs are left, of 1 core each: {time} one by one, {time} with 2 at a time"
+    assert re.search(forecast, done.stdout)
     assert "GB of memory" in done.stdout
     assert "GB of disk" in done.stdout
     assert not (tmp_path / "out").exists()
