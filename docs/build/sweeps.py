@@ -39,7 +39,9 @@ def sweep_tables(folder: Path = FOLDER) -> dict[str, str]:
     return tables
 
 
-def draw_sweeps(images: Path, names: Sequence[str] = ("study", "winners"), folder: Path = FOLDER) -> None:
+def draw_sweeps(
+    images: Path, names: Sequence[str] = ("study", "winners"), folder: Path = FOLDER
+) -> None:
     """NAME-curves.png and NAME-differences.png, of robots NAME-tasks.png: of sweeps whose runs are there, too."""
     for name in names:
         file = folder / name / "sweep.yaml"
