@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/installed
-# One thread in each of two test processes: two cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# One thread in each test process, for two cores: two of them; three where tests wait for other processes half of the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal
 
 .PHONY: help install train evaluate show results test test-slow test-all lint format lock clean
 
@@ -33,10 +33,10 @@ results: $(READY) ## write the figures and tables of the documents anew from doc
 	$(BIN)/python -m docs.build
 
 test: lint ## lint, type check, and every test but the slow ones (three to five minutes on two cores)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --numprocesses 2 -m "not slow"
 
 test-slow: $(READY) ## the slow tests: kills, harmed workers, fuzz, full disk, wheel, compiled resume
-	$(PYTEST) -m slow
+	$(PYTEST) --numprocesses 3 -m slow
 
 test-all: test test-slow ## everything, as CI runs it
 
