@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,12 @@ KINDS = ("k_winners", "relu", "mlp")
 OTHER_WINNERS = ("annealed_k_winners", "boosted_k_winners", "threshold_winners")
 
 
-def small(kind: str = "k_winners", sampling: str = "balanced", **settings: str) -> Config:
+def small(
+    kind: str = "k_winners",
+    sampling: str = "balanced",
+    per_task: int = PER_TASK,
+    **settings: str,
+) -> Config:
     base = load_config("mt10")
     network = {
         "kind": "mlp" if kind == "mlp" else "dendritic",
@@ -35,7 +41,7 @@ def small(kind: str = "k_winners", sampling: str = "balanced", **settings: str) 
         base,
         machine=replace(base.machine, **({"compile": "never", "precision": "float32"} | settings)),
         env=replace(base.env, tasks=base.env.task_names[:TASKS]),
-        replay=replace(base.replay, batch_size=TASKS * PER_TASK, sampling=sampling),
+        replay=replace(base.replay, batch_size=TASKS * per_task, sampling=sampling),
         network=replace(base.network, **network),
         # features without a meaning
         normalization=replace(base.normalization, observation_frame="world"),
@@ -56,14 +62,15 @@ def make_agent(config: Config) -> SAC:
 
 def make_batch(config: Config, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:
     uniform = config.replay.sampling == "uniform"
-    shape = (TASKS * PER_TASK,) if uniform else (TASKS, PER_TASK)
+    samples = config.replay.batch_size
+    shape = (samples,) if uniform else (TASKS, samples // TASKS)
     batch = Batch(
         obs=torch.randn(*shape, OBS, generator=generator),
         action=torch.rand(*shape, ACTION, generator=generator) * 2 - 1,
         reward=torch.rand(shape, generator=generator),
         next_obs=torch.randn(*shape, OBS, generator=generator),
         discount=0.99 * (torch.rand(shape, generator=generator) > 0.2),
-        task=torch.arange(TASKS * PER_TASK) % TASKS if uniform else None,
+        task=torch.arange(samples) % TASKS if uniform else None,
     )
     return batch, torch.randn(2, *shape, ACTION, generator=generator)
 
@@ -198,16 +205,35 @@ def test_the_first_layer_and_the_head_are_float32() -> None:
     torch.testing.assert_close(log_std, expected_log_std.clamp(-10, 2), rtol=1e-6, atol=1e-6)
 
 
+@contextmanager
+def threads_of_torch(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sampling", ["balanced", "uniform"])
-def test_compiled_updates_agree_with_plain_ones(sampling: str) -> None:
-    """Three updates: metrics to 1e-4; weights but for those whose gradient is rounding alone."""
+@pytest.mark.parametrize(
+    ("sampling", "per_task", "threads"), [("balanced", PER_TASK, 1), ("uniform", 640, 2)]
+)
+def test_compiled_updates_agree_with_plain_ones(
+    sampling: str, per_task: int, threads: int, notes: Notes
+) -> None:
+    """Three updates: metrics to 1e-4; weights but for those whose gradient is rounding alone.
+
+    Also with as many samples as `mt10` has, on as many threads as four cores give.
+    """
     agents, metrics = [], []
-    for mode in ("auto", "never"):
-        config = small(sampling=sampling, compile=mode)
+    for mode, count in (("auto", threads), ("never", 1)):
+        config = small(sampling=sampling, per_task=per_task, compile=mode)
         agent, generator = make_agent(config), torch.Generator().manual_seed(1)
-        metrics.append([agent.update(*make_batch(config, generator)) for _ in range(3)])
+        with threads_of_torch(count):
+            metrics.append([agent.update(*make_batch(config, generator)) for _ in range(3)])
         agents.append(agent)
+    assert notes.compiled() == ["critic_objective", "actor_objective"]
     for one, other in zip(*metrics, strict=True):
         for key, value in one.items():
             torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-5, msg=key)
@@ -300,28 +326,21 @@ def test_mode_never_does_not_try(notes: Notes) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "sampling"), [("boosted_k_winners", "balanced"), ("k_winners", "uniform")]
-)
-def test_the_update_is_compiled_with_several_threads_too(
-    kind: str, sampling: str, monkeypatch: pytest.MonkeyPatch
+def test_the_update_in_groups_is_compiled_with_several_threads_too(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As on four cores and more: with batches of `mt10`, in groups, and those of single samples."""
+    """As on four cores and more, with batches of `mt10`; boosted winners also count by group."""
     monkeypatch.setattr(Compiled, "failed", False)
-    threads, base = torch.get_num_threads(), load_config("mt10")
-    config = replace(
-        base,
-        replay=replace(base.replay, sampling=sampling),
-        network=replace(
-            base.network, activation=kind, actor_hidden=(32, 32), critic_hidden=(32, 32)
-        ),
+    base = load_config("mt10")
+    small_boosted = replace(
+        base.network,
+        activation="boosted_k_winners",
+        actor_hidden=(32, 32),
+        critic_hidden=(32, 32),
     )
-    plan = resolve(config, torch.device("cpu"))
-    torch.set_num_threads(2)
-    try:
+    plan = resolve(replace(base, network=small_boosted), torch.device("cpu"))
+    with threads_of_torch(2):
         batch, noise = blank_batch(plan)
         assert batch.task is not None
         SAC(plan, torch.Generator()).warm_up(batch, noise)
-    finally:
-        torch.set_num_threads(threads)
     assert not Compiled.failed

@@ -77,7 +77,7 @@ def test_episodes_equal_those_of_meta_world(task: str) -> None:
 @pytest.mark.parametrize("task", MT50)
 def test_long_episodes_equal_those_of_new_meta_world_environments(task: str) -> None:
     """What exact resume rests on, too: no trace of earlier episodes."""
-    assert_episodes_equal(task, (0, 1, 2, 1, 0, 0, 2), steps=200, fresh=True)
+    assert_episodes_equal(task, (0, 1, 0, 0, 1), steps=200, fresh=True)
 
 
 @pytest.mark.parametrize("task", ["push-v3", "pick-place-v3", "stick-pull-v3"])
