@@ -69,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported only now, so that --help and a wrong flag are answered at once.
     from machine.console import configure_logging
     from sweeps.answer import write_answer
-    from sweeps.definition import read_sweep, refuse_simulators_on_ray
+    from sweeps.definition import (
+        read_sweep,
+        refuse_simulators_on_ray,
+        settings_without_effect,
+    )
     from sweeps.forecast import describe_sweep
     from sweeps.results import results_of
     from sweeps.runs import require_same_settings, runs_of
@@ -80,11 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_simulators_on_ray(sweep, str(file))
     runs = runs_of(sweep, out)
     require_same_settings(sweep, runs)
-    if command.dry_run:
-        print(describe_sweep(sweep, runs, *jobs_and_cores(command, len(runs))))
-        return 0
     if command.report:
         print(write_answer(sweep, runs, out))
+        return 0
+    for note in settings_without_effect(sweep, str(file)):
+        print(note)
+    if command.dry_run:
+        print(describe_sweep(sweep, runs, *jobs_and_cores(command, len(runs))))
         return 0
     results_of(runs)  # a file that the answer can't be made from is better known now
     failed, signal = work(command, file, out, runs)

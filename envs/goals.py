@@ -24,7 +24,7 @@ def make_goal_lists(tasks: tuple[str, ...], seed: int) -> GoalLists:
     for MT25, MT50, and for a single task for `metaworld.MT1(task, seed)`. One generator serves the
     tasks in turn, so that a task's goals depend on the tasks before it.
 
-    Drawing takes a second or two, most of it to load Meta-World. The result is kept in the user's cache
+    Drawing takes a second or two for MT10, most of it to load Meta-World. The result is kept in the user's cache
     folder (`envs.goal_cache`).
     """
     known = read_goals(tasks, seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from configs.errors import UsageError
-from configs.permuted_mnist import PermutedConfig
+from configs.permuted_mnist import PERMUTED, PermutedConfig
 from configs.permuted_mnist.command import TRAINING_IMAGES
 from dendrites import nonzeros_per_row
 from machine.device import free_bytes, resolve_device
@@ -71,12 +71,13 @@ def describe(config: PermutedConfig) -> str:
         if needs.segments
         else ""
     )
+    notes = "".join(f"\nnote: {said}" for said in PERMUTED.without_effect(config).values())
     return (
         f"network: {needs.nonzero:,} non-zero feed-forward parameters{segments}\n"
         f"data: {config.data.num_tasks} tasks of {images:,} images to learn from; epochs of training on each: "
         f"{config.learning.epochs}\n"
         f"memory: about {needs.memory_bytes / 1e9:.1f} GB ({free / 1e9:.1f} GB free); disk for "
-        f"checkpoints: about {2 * needs.checkpoint_bytes / 1e9:.2f} GB"
+        f"checkpoints: about {2 * needs.checkpoint_bytes / 1e9:.2f} GB{notes}"
     )
 
 

@@ -152,6 +152,24 @@ def config_of(sweep: Sweep, arm: str, source: str) -> Any:
         raise  # the mistake is the arm's own
 
 
+def settings_without_effect(sweep: Sweep, source: str) -> list[str]:
+    """Lines that name settings which do nothing: an arm's own, and those of all arms that serve none of them.
+
+    Arguments and errors are those of `config_of`.
+    """
+    known = SETTINGS[sweep.command]
+    idle = {arm: known.without_effect(config_of(sweep, arm, source)) for arm in sweep.arms}
+    notes = []
+    for arm, changed in sweep.arms.items():
+        own = [said for key, said in idle[arm].items() if key in dict(flatten(changed or {}))]
+        notes += [f"note: {source}: arms.{arm}: {said}" for said in own]
+    first, *others = idle.values()
+    for key in dict(flatten(sweep.settings or {})):
+        if key in first and all(key in other for other in others):
+            notes.append(f"note: {source}: settings: {first[key]}")
+    return notes
+
+
 def refuse_simulators_on_ray(sweep: Sweep, source: str) -> None:
     """Raise `UsageError` where runs that hold cores of a Ray cluster would wait for more of them, for ever."""
     for arm in sweep.arms:

@@ -12,6 +12,7 @@ from agent.plan import Plan
 from agent.replay import ReplayBuffer
 from agent.sizing import count_agent, matched_network
 from configs.errors import UsageError
+from configs.loading import MULTI_TASK
 from configs.network import NetworkConfig
 from configs.schema import Config
 from machine.device import free_bytes
@@ -43,6 +44,7 @@ def describe(plan: Plan) -> str:
     lines.append(_describe_update(plan))
     heads = (2 * plan.action_size, plan.value_outputs)
     lines.append(describe_products(plan.network, heads, plan.precision, plan.device))
+    lines += [f"note: {said}" for said in MULTI_TASK.without_effect(plan.config).values()]
     return "\n".join(lines)
 
 
