@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from agent.batch import Batch
 from agent.plan import Plan, resolve
-from agent.replay import Batch, ReplayBuffer
+from agent.replay import ReplayBuffer
 from agent.sac import SAC
 from configs.errors import UsageError
 from configs.schema import Config

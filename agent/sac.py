@@ -9,13 +9,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from agent.activations import following, unchanged, winners_of
+from agent.batch import Batch
 from agent.descent import Descent, descend
 from agent.losses import actor_loss, task_weights, td_target, temperature_loss
 from agent.networks import Actor, TwinCritic
 from agent.observations import ObservationNormalizer
 from agent.plan import Plan
 from agent.policy import Policy
-from agent.replay import Batch
 from agent.rewards import RewardNormalizer
 from agent.task_major import TASKS_PRESENT, per_sample, per_task, tasks_present
 from agent.value_heads import make_value_head

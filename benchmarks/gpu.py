@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from agent.batch import Batch
 from agent.first_update import learner_device
 from agent.plan import Plan, resolve
-from agent.replay import Batch
 from agent.sac import SAC
 from benchmarks.measuring import Result, Spread, describe_machine, interleave, ratio
 from benchmarks.random_batch import random_batch

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from agent.batch import Batch
 from agent.first_update import blank_batch
 from agent.plan import Plan
-from agent.replay import Batch
 
 _CPU = torch.device("cpu")
 

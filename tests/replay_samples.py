@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agent.replay import Batch, ReplayBuffer
+from agent.batch import Batch
+from agent.replay import ReplayBuffer
 
 CPU = torch.device("cpu")
 OBS, ACTION = 3, 2

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from agent.batch import Batch
 from agent.plan import Plan, resolve
-from agent.replay import Batch
 from agent.sac import SAC
 from configs import load_config
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from agent.batch import Batch
 from agent.first_update import blank_batch
 from agent.plan import resolve
-from agent.replay import Batch
 from agent.sac import SAC
 from configs import Config, load_config
 from dendrites import DendriticLayer

@@ -17,9 +17,10 @@ from torch import Tensor
 import evaluate
 import train_mt10
 from agent import first_update
+from agent.batch import Batch
 from agent.first_update import learner_device
 from agent.plan import Plan, resolve
-from agent.replay import Batch, ReplayBuffer
+from agent.replay import ReplayBuffer
 from agent.sac import SAC
 from benchmarks.random_batch import random_batch
 from configs import Config, UsageError, load_config

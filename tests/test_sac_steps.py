@@ -14,7 +14,7 @@ from sac_samples import (
     snapshot,
 )
 
-from agent.replay import Batch
+from agent.batch import Batch
 from agent.task_major import TASKS_PRESENT
 
 

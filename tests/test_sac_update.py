@@ -9,7 +9,7 @@ import torch
 from sac_samples import OBS, PER_TASK, TASKS, make_agent, make_batch, make_noise, seeded, shuffled
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from agent.replay import Batch
+from agent.batch import Batch
 from agent.task_major import TASKS_PRESENT
 
 

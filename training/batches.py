@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from agent.batch import Batch
 from agent.plan import Plan
-from agent.replay import Batch, ReplayBuffer
+from agent.replay import ReplayBuffer
 from training.allocation import TaskShares
 from training.phases import Phase, phase_at
 from training.progress import Progress, updates_due

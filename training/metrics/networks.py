@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 
-from agent.replay import Batch
+from agent.batch import Batch
 from agent.sac import SAC
 from dendrites import DendriticLayer
 
