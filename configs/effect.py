@@ -6,72 +6,113 @@ runs that differ in such a setting alone, compares nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from configs.network import NetworkConfig
+from configs.schema import Config
+
 
 @dataclass(frozen=True)
-class Needs:
-    """What another setting must be.
+class Effect:
+    """Whether a setting does something.
 
     Attributes:
-        key: its dotted name.
-        values: one of these; none: a number above 0.
+        decided_by: dotted names of the settings that decide it, for the note.
+        acts: of the whole config.
     """
 
-    key: str
-    values: tuple[Any, ...] = ()
-
-    def holds(self, value: Any) -> bool:
-        """Whether this value of `key` is such a one."""
-        return value in self.values if self.values else value > 0
+    decided_by: tuple[str, ...]
+    acts: Callable[[Any], bool]
 
 
-EffectNeeds = Mapping[str, tuple[Needs, ...]]
-"""Dotted name of a setting -> what it needs, all of it."""
-
-_DENDRITIC = Needs("network.kind", ("dendritic",))
-_HL_GAUSS = Needs("agent.critic_loss", ("hl_gauss",))
-_PROTECTED = Needs("protection.strength")
-_CLUSTERING = Needs("context.kind", ("clustering",))
+Effects = Mapping[str, Effect]
+"""By the dotted name of the setting. One that isn't there always does something."""
 
 
-def _winners(*kinds: str) -> tuple[Needs, ...]:
-    return (Needs("network.activation", tuple(f"{kind}_winners" for kind in kinds)),)
+def _of_network(decided_by: str, acts: Callable[[NetworkConfig], bool]) -> Effect:
+    names = tuple(f"network.{name}" for name in decided_by.split())
+    return Effect(names, lambda config: acts(config.network))
 
 
-MULTI_TASK_NEEDS: EffectNeeds = {
-    "env.steps_per_task": (Needs("env.schedule", ("one_by_one",)),),
-    "exploration.hold_steps": (Needs("exploration.hold_rate"),),
-    "agent.value_bins": (_HL_GAUSS,),
-    "agent.value_range": (_HL_GAUSS,),
-    "agent.protects": (_PROTECTED,),
-    "protection.damping": (_PROTECTED,),
-    "network.attention_temperature": (_DENDRITIC, Needs("network.gating", ("attention",))),
-    "network.embedding_size": (Needs("network.context", ("embedding",)),),
-    "network.context_density": (_DENDRITIC,),
-    "network.winners_density": _winners(
-        "k", "annealed_k", "boosted_k", "soft", "threshold", "nucleus"
+def with_winners(*kinds: str) -> Effect:
+    """Of a setting that only these kinds of winners have."""
+    return _of_network("activation", lambda network: network.activation in kinds)
+
+
+def _gives_scale(config: Config) -> bool:
+    """Whether rewards are scaled to the range of values."""
+    return config.normalization.reward_scaling != "none"
+
+
+PROTECTION = Effect(("protection.strength",), lambda config: config.protection.strength > 0)
+
+MULTI_TASK_EFFECTS: Effects = {
+    "env.steps_per_task": Effect(
+        ("env.schedule",), lambda config: config.env.schedule == "one_by_one"
     ),
-    "network.first_winners_density": _winners("annealed_k"),
-    "network.winners_annealing": _winners("annealed_k", "boosted_k", "soft"),
-    "network.winners_boost": _winners("boosted_k"),
-    "network.winners_mass": _winners("nucleus"),
-    "machine.start_method": (Needs("machine.workers_backend", ("processes",)),),
-    "machine.ray_address": (Needs("machine.workers_backend", ("ray",)),),
+    "exploration.hold_steps": Effect(
+        ("exploration.hold_rate",), lambda config: config.exploration.hold_rate > 0
+    ),
+    "agent.value_bins": Effect(
+        ("agent.critic_loss",), lambda config: config.agent.critic_loss == "hl_gauss"
+    ),
+    "agent.value_range": Effect(
+        ("agent.critic_loss", "normalization.reward_scaling"),
+        lambda config: config.agent.critic_loss == "hl_gauss" or _gives_scale(config),
+    ),
+    "agent.protects": PROTECTION,
+    "protection.damping": PROTECTION,
+    # An MLP, and gates with fewer parameters, are matched to the segments that are not there.
+    "network.num_segments": _of_network(
+        "kind gating match_parameters",
+        lambda network: (
+            network.match_parameters
+            or (network.kind == "dendritic" and network.gating not in ("single_segment", "film"))
+        ),
+    ),
+    "network.segment_density": _of_network(
+        "kind gating match_parameters",
+        lambda network: (
+            network.match_parameters or (network.kind == "dendritic" and network.gating != "film")
+        ),
+    ),
+    "network.weight_density": _of_network(
+        "kind match_parameters",
+        lambda network: network.match_parameters or network.kind == "dendritic",
+    ),
+    "network.dendritic_layers": _of_network(
+        "kind match_parameters",
+        lambda network: network.match_parameters or network.kind == "dendritic",
+    ),
+    "network.gating": _of_network(  # gating_mlp has a size of its own, to which an MLP is matched
+        "kind", lambda network: network.kind == "dendritic" or network.gating == "gating_mlp"
+    ),
+    "network.attention_temperature": _of_network(
+        "kind gating",
+        lambda network: network.kind == "dendritic" and network.gating == "attention",
+    ),
+    "network.context_density": _of_network(
+        "kind gating",
+        lambda network: (
+            network.kind == "dendritic" and network.gating not in ("film", "gating_mlp")
+        ),
+    ),
+    "network.embedding_size": _of_network(
+        "context", lambda network: network.context == "embedding"
+    ),
+    "network.winners_density": _of_network(
+        "activation", lambda network: network.activation != "relu"
+    ),
+    "network.first_winners_density": with_winners("annealed_k_winners"),
+    "network.winners_annealing": with_winners(
+        "annealed_k_winners", "boosted_k_winners", "soft_winners"
+    ),
+    "network.winners_boost": with_winners("boosted_k_winners"),
+    "network.winners_mass": with_winners("nucleus_winners"),
+    "machine.ray_address": Effect(
+        ("machine.workers_backend",), lambda config: config.machine.workers_backend == "ray"
+    ),
 }
 """Of train_mt10.py."""
-
-PERMUTED_NEEDS: EffectNeeds = {
-    "context.cluster_pixels": (_CLUSTERING,),
-    "context.cluster_exemplars": (_CLUSTERING,),
-    "context.cluster_p_value": (_CLUSTERING,),
-    "network.winners_density": _winners("k"),
-    "network.num_segments": (_DENDRITIC,),
-    "network.context_density": (_DENDRITIC,),
-    "network.gated_off": (Needs("network.kind", ("xdg",)),),
-    "learning.segment_epsilon": (_DENDRITIC,),
-    "protection.damping": (_PROTECTED,),
-}
-"""Of train_permuted_mnist.py."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs.added import ADDED_TO_MULTI_TASK
 from configs.consistency import inconsistencies
-from configs.effect import MULTI_TASK_NEEDS
+from configs.effect import MULTI_TASK_EFFECTS
 from configs.schema import Config
 from configs.settings import Settings
 
@@ -16,7 +16,7 @@ MULTI_TASK = Settings(
     presets=Path(__file__).parent,
     rules=inconsistencies,
     may_change=("total_env_steps", "evaluation.", "recording.", "machine."),
-    needs=MULTI_TASK_NEEDS,
+    effects=MULTI_TASK_EFFECTS,
     added=ADDED_TO_MULTI_TASK,
 )
 """`Settings` of a run of Soft Actor-Critic on Meta-World."""

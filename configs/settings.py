@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from configs.effect import EffectNeeds
+from configs.effect import Effects
 from configs.errors import UsageError, did_you_mean
 from configs.plain_yaml import read_yaml
 from configs.renamed import new_name
@@ -29,7 +29,7 @@ class Settings(Generic[ConfigT]):
         presets: folder of `NAME.yaml`.
         rules: what is wrong with a config whose single values are all right, `key: problem, fix`.
         may_change: dotted names, or beginnings of them, of the settings that a resumed run may change.
-        needs: what settings need of others to do something.
+        effects: which settings do something only with certain values of others.
         added: dotted names of settings that older runs have not recorded, and what those runs did.
     """
 
@@ -38,7 +38,7 @@ class Settings(Generic[ConfigT]):
     presets: Path
     rules: Callable[[ConfigT], Iterator[str]]
     may_change: tuple[str, ...]
-    needs: EffectNeeds
+    effects: Effects
     added: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -100,17 +100,21 @@ class Settings(Generic[ConfigT]):
         plain = self._adapter.dump_python(config, mode="json")
         return yaml.safe_dump(plain, sort_keys=False)
 
-    def without_effect(self, config: ConfigT) -> dict[str, str]:
-        """Settings that are not the schema's own and do nothing: dotted name -> a line that says so."""
+    def idle(self, config: ConfigT) -> dict[str, str]:
+        """Settings that do nothing with the others: dotted name -> a line that says so."""
         values = dict(flatten(_as_dict(config)))
-        usual = dict(flatten(_as_dict(self.schema())))
         notes: dict[str, str] = {}
-        for key, needs in self.needs.items():
-            missing = [need.key for need in needs if not need.holds(values[need.key])]
-            if missing and values[key] != usual[key]:
-                why = f"{missing[0]}: {values[missing[0]]}"
+        for key, effect in self.effects.items():
+            if not effect.acts(config):
+                why = " and ".join(f"{one}: {_as_given(values[one])}" for one in effect.decided_by)
                 notes[key] = f"{key}: {_as_given(values[key])} does nothing with {why}"
         return notes
+
+    def without_effect(self, config: ConfigT) -> list[str]:
+        """Lines that name settings which somebody has changed in vain: idle, and not the schema's own."""
+        values = dict(flatten(_as_dict(config)))
+        usual = dict(flatten(_as_dict(self.schema())))
+        return [note for key, note in self.idle(config).items() if values[key] != usual[key]]
 
     def fixed_changes(self, old: ConfigT, new: ConfigT) -> list[str]:
         """Dotted names of the settings in which two configs differ, and that a run can't change."""

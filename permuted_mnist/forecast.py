@@ -71,7 +71,7 @@ def describe(config: PermutedConfig) -> str:
         if needs.segments
         else ""
     )
-    notes = "".join(f"\nnote: {said}" for said in PERMUTED.without_effect(config).values())
+    notes = "".join(f"\nnote: {said}" for said in PERMUTED.without_effect(config))
     return (
         f"network: {needs.nonzero:,} non-zero feed-forward parameters{segments}\n"
         f"data: {config.data.num_tasks} tasks of {images:,} images to learn from; epochs of training on each: "

@@ -153,20 +153,23 @@ def config_of(sweep: Sweep, arm: str, source: str) -> Any:
 
 
 def settings_without_effect(sweep: Sweep, source: str) -> list[str]:
-    """Lines that name settings which do nothing: an arm's own, and those of all arms that serve none of them.
+    """Lines that name settings of the file which do nothing: an arm's own, and those of all arms that serve none.
 
     Arguments and errors are those of `config_of`.
     """
     known = SETTINGS[sweep.command]
-    idle = {arm: known.without_effect(config_of(sweep, arm, source)) for arm in sweep.arms}
-    notes = []
-    for arm, changed in sweep.arms.items():
-        own = [said for key, said in idle[arm].items() if key in dict(flatten(changed or {}))]
-        notes += [f"note: {source}: arms.{arm}: {said}" for said in own]
-    first, *others = idle.values()
+    idle = {arm: known.idle(config_of(sweep, arm, source)) for arm in sweep.arms}
+    own = {arm: dict(flatten(changed or {})) for arm, changed in sweep.arms.items()}
+    notes = [
+        f"note: {source}: arms.{arm}: {said}"
+        for arm, found in idle.items()
+        for key, said in found.items()
+        if key in own[arm]
+    ]
     for key in dict(flatten(sweep.settings or {})):
-        if key in first and all(key in other for other in others):
-            notes.append(f"note: {source}: settings: {first[key]}")
+        inherit = [arm for arm in sweep.arms if key not in own[arm]]
+        if inherit and all(key in found for found in idle.values()):
+            notes.append(f"note: {source}: settings: {idle[inherit[0]][key]}")
     return notes
 
 

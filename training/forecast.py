@@ -44,7 +44,7 @@ def describe(plan: Plan) -> str:
     lines.append(_describe_update(plan))
     heads = (2 * plan.action_size, plan.value_outputs)
     lines.append(describe_products(plan.network, heads, plan.precision, plan.device))
-    lines += [f"note: {said}" for said in MULTI_TASK.without_effect(plan.config).values()]
+    lines += [f"note: {said}" for said in MULTI_TASK.without_effect(plan.config)]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from configs.added import ADDED_TO_PERMUTED
 from configs.command_line import RunCommand, parse_run_command
-from configs.effect import PERMUTED_NEEDS
+from configs.permuted_mnist.effect import PERMUTED_EFFECTS
 from configs.permuted_mnist.schema import PermutedConfig
 from configs.settings import Settings
 
@@ -43,7 +43,7 @@ PERMUTED = Settings(
     presets=Path(__file__).parent,
     rules=inconsistencies,
     may_change=("data.folder", "recording.", "machine."),  # files have known sums
-    needs=PERMUTED_NEEDS,
+    effects=PERMUTED_EFFECTS,
     added=ADDED_TO_PERMUTED,
 )
 """`Settings` of a run of permuted images."""
