@@ -111,6 +111,9 @@ MULTI_TASK_EFFECTS: Effects = {
     ),
     "network.winners_boost": with_winners("boosted_k_winners"),
     "network.winners_mass": with_winners("nucleus_winners"),
+    "evaluation.episodes_per_goal": Effect(
+        ("evaluation.actions",), lambda config: config.evaluation.actions == "sample"
+    ),
     "machine.ray_address": Effect(
         ("machine.workers_backend",), lambda config: config.machine.workers_backend == "ray"
     ),

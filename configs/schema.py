@@ -143,9 +143,14 @@ class EvaluationConfig:
     copies_per_task: Annotated[int, Ge(1), Le(50)] = 5
     """Environments per task that evaluate side by side."""
     episodes_per_goal: Hundreds = 1
-    """Episodes on every goal; more than one makes sense only with sampled actions."""
+    """sample: episodes on every goal. With mean actions there is one: another would be the same."""
     actions: Literal["mean", "sample"] = "mean"
     """mean: tanh of the Gaussian's mean; sample: stochastic, as the published evaluation."""
+
+    @property
+    def distinct_episodes_per_goal(self) -> int:
+        """Episodes on every goal that are not the same: a reset depends on the goal alone."""
+        return self.episodes_per_goal if self.actions == "sample" else 1
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def report_facts(config: Config, env_steps_trained: int, evaluation: EvaluationC
     return {
         "actions": evaluation.actions,
         "goals": evaluation.report_goals,
-        "episodes_per_goal": evaluation.episodes_per_goal,
+        "episodes_per_goal": evaluation.distinct_episodes_per_goal,
         "horizon": evaluation.horizon,
         "seed": config.seed,
         "env_steps_trained": env_steps_trained,

@@ -56,6 +56,7 @@ OF_A_RUN: dict[str, tuple[object, Settable, Settable]] = {
     "exploration.hold_steps": (9, {}, {"exploration.hold_rate": 0.0}),
     "agent.protects": ("actor_and_critics", {"protection.strength": 0.1}, {}),
     "protection.damping": (0.3, {"protection.strength": 0.1}, {}),
+    "evaluation.episodes_per_goal": (3, {"evaluation.actions": "sample"}, {}),
     "machine.ray_address": ("host:1", {"machine.workers_backend": "ray"}, {}),
 }
 """Here, only the notes are tested."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from live_run import live_run
 
 from agent.player import evaluated_player
 from dendrites.other_winners import AnnealedKWinners
-from envs import EpisodeResults, evaluation_envs, make_goal_lists
+from envs import EpisodeResults, evaluation_envs, make_goal_lists, rollout
 from envs.episodes import EpisodeTracker, FinishedEpisode
 from envs.step import Step
 from train_mt10 import play_and_learn
+from training.evaluation import evaluate
+from training.streams import torch_generator
 
 DISTINCT = (
     *("--env.horizon", "24", "--env.num-goals", "7", "--env.copies-per-task", "3"),
@@ -37,6 +40,26 @@ def test_settings_reach_the_environments_and_the_buffer(tmp_path: Path) -> None:
             assert (evaluated.horizon, evaluated.copies, evaluated.num_goals) == (29, 2, 50)
             evaluated.reset(np.zeros((2, 2), np.int64))
             assert evaluated.state_dict()["time_limit"].tolist() == [29] * 4
+
+
+def test_mean_actions_play_each_goal_once_for_a_second_episode_would_be_the_same(
+    tmp_path: Path,
+) -> None:
+    flags = ("--evaluation.episodes-per-goal", "3")
+    with live_run(tmp_path, *flags, *("--evaluation.horizon", "12")) as run:
+        config, policy = run.state.plan.config, run.state.agent.policy
+        goals = make_goal_lists(config.env.task_names, 0)
+        seed, returns = np.random.SeedSequence(1), {}
+        for actions in ("mean", "sample"):
+            player = evaluated_player(policy, 2, actions == "sample")
+            settings = replace(config.evaluation, actions=actions)
+            with evaluation_envs(config, goals, 1, player) as envs:
+                returns[actions] = evaluate(envs, settings, goals=2, seed=seed).returns
+                again = rollout(envs, goals=2, episodes_per_goal=3, generator=torch_generator(seed))
+            episodes = again.returns.reshape(2, 2, 3)  # [T, goals, episodes]
+            assert (episodes == episodes[..., :1]).all() == (actions == "mean")
+        assert returns["mean"].shape == (2, 2)
+        assert returns["sample"].shape == (2, 6)
 
 
 @pytest.mark.parametrize("schedule", ["together", "one_by_one"])

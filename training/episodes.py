@@ -79,7 +79,7 @@ def _playing(policy: Policy, plan: Plan) -> Iterator[Callable[[int, bool], Episo
     with evaluation_envs(config, goal_lists, plan.evaluation_workers, player) as envs:
 
         def play(goals: int, keep_steps: bool) -> EpisodeResults:
-            waves = -(-goals * evaluation.episodes_per_goal // evaluation.copies_per_task)
+            waves = -(-goals * evaluation.distinct_episodes_per_goal // evaluation.copies_per_task)
             total = waves * evaluation.horizon
             with tqdm(total=total, unit="vector step", disable=None, leave=False) as bar:
                 return evaluate(

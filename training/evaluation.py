@@ -36,7 +36,7 @@ def evaluate(
         envs,
         goals=goals,
         tasks=tasks,
-        episodes_per_goal=settings.episodes_per_goal,
+        episodes_per_goal=settings.distinct_episodes_per_goal,
         generator=torch_generator(seed),
         keep_steps=keep_steps,
         on_step=on_step,

@@ -69,7 +69,7 @@ def evaluation_env_steps(config: Config) -> int:
         ends = range(config.env.steps_per_task, total + 1, config.env.steps_per_task)
         evaluated = tasks * len(ends) + len(set(due) - set(ends))
     goals = evaluated * evaluation.goals + tasks * evaluation.report_goals
-    return goals * evaluation.episodes_per_goal * evaluation.horizon
+    return goals * evaluation.distinct_episodes_per_goal * evaluation.horizon
 
 
 def memory_bytes(plan: Plan) -> int:
