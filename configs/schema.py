@@ -115,7 +115,8 @@ class TrainingConfig:
     __pydantic_config__ = STRICT
 
     updates_per_vector_step: Rate = 0.6
-    """Gradient steps per T x N environment steps (50 in mt10), whichever tasks play; fractions carry over."""
+    """Gradient steps per vector step, which is a step of every environment (50 in mt10), whichever tasks play; with
+    one_by_one, of every environment of the phase's task. Fractions carry over."""
     update_interval_vector_steps: PositiveInt = 1
     """Do the gradient steps due only every so many vector steps (the paper: 500)."""
     chunk_vector_steps: Hundreds = 10
