@@ -2,7 +2,7 @@
 
 Source: BRC (Nauman et al. 2025, arXiv 2505.23150), which divides rewards by the task's largest return
 when they are sampled, so that stored rewards never go stale. BRC adds the entropy bonus to the
-largest return. Here it is left out: at our temperatures, with three steps, it is 0.2 to 6 % of it (docs/results).
+largest return. Here it is left out: at our temperatures, with three steps, it is 0.2 to 6 % of it (a look at some runs).
 
 Ours: the unit is at most twice the usual return. A single lucky success has thirty times the return
 of all that the agent can do yet; in that unit, the reward for coming closer to the object would be

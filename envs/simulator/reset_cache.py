@@ -32,7 +32,7 @@ class ResetCache:
     """Resets one simulator to its goals; the second reset to a goal takes 0.1 ms.
 
     A Meta-World reset simulates 500 MuJoCo steps to bring the hand to its place, 5 to 11 ms, as much as
-    27 environment steps. Its outcome is kept: what MuJoCo integrates, what Meta-World changes in the
+    30 to 40 of its steps. Its outcome is kept: what MuJoCo integrates, what Meta-World changes in the
     model, and the environment's own numbers.
 
     The first reset to a goal starts from the simulator as it was constructed, so that no episode
