@@ -103,7 +103,7 @@ def test_the_table_goes_on_with_the_second_folder(tmp_path: Path) -> None:
     (row,) = look_tables(folders)["study-looks"].splitlines()[2:]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     early, *_, late = looks(found, "relu", ARMS)[:3]
-    assert cells == ["relu", in_points(early), "214", in_points(late), "not decided so far"]
+    assert cells == ["relu", in_points(early), "214", in_points(late), "undecided so far"]
 
 
 def test_the_figure_has_each_look_and_fills_the_one_that_decides(

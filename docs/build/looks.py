@@ -28,7 +28,7 @@ _RESULTS: dict[Verdict, str] = {
     "more": "better",
     "less": "worse",
     "equal": "equal within 5 points",
-    "undecided": "not decided",
+    "undecided": "undecided",
 }
 
 

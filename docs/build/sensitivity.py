@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +24,18 @@ _OTHER_COMMIT = 2
 """So many of the first seeds were run at another commit."""
 _CONTRASTS = (("relu", "mlp"), ("gate_table", "mlp"))
 _STUDIES = 40_000
+_OTHER_PROCESSOR = FOLDER / "study_processor"
+"""The one seed of which two arms were made on different processors: here, both are of one."""
 
 
 def sensitivity_tables() -> dict[str, str]:
-    """`study-sensitivity`, `study-contrasts` and `study-repeated-looks`."""
+    """`study-sensitivity`, `study-contrasts`, `study-repeated-looks` and `study-processor`."""
     area, final = (read_values(measure) for measure in MEASURES)
     return {
         "study-sensitivity": _sensitivity(area),
         "study-contrasts": _contrasts({"area": area, "final": final}),
         "study-repeated-looks": _repeated_looks(),
+        "study-processor": _processor(),
     }
 
 
@@ -41,6 +45,16 @@ def read_values(measure: str) -> dict[str, NDArray[np.float64]]:
     arms = list(read_sweep(ROOT / "examples" / "study.yaml").arms)
     return {
         arm: np.array([float(row[measure]) for row in rows if row["arm"] == arm]) for arm in arms
+    }
+
+
+def read_areas(*folders: Path) -> dict[tuple[str, int], float]:
+    """(arm, seed) -> mean success over the run, from the `runs.csv` of these sweeps; of a run in two of them the later one counts."""
+    return {
+        (row["arm"], int(row["seed"])): float(row["area"])
+        for folder in folders
+        if (folder / "runs.csv").is_file()
+        for row in read_csv(folder / "runs.csv")
     }
 
 
@@ -134,12 +148,7 @@ def _contrasts(values: Mapping[str, Values]) -> str:
 
 def _repeated_looks() -> str:
     """Of the comparisons that a look has stopped, with the p value of that look."""
-    area = {
-        (row["arm"], int(row["seed"])): float(row["area"])
-        for folder in FOLDERS
-        if (folder / "runs.csv").is_file()
-        for row in read_csv(folder / "runs.csv")
-    }
+    area = read_areas(*FOLDERS)
     first, *others = read_sweep(ROOT / "examples" / "study.yaml").arms
     rows = []
     for arm, looks in read_looks(FOLDERS).items():
@@ -153,4 +162,33 @@ def _repeated_looks() -> str:
         corrected = corrected_for_looks(p_value, len(others), *counts)
         rows.append((arm, f"{last.seed}", f"{p_value:.4f}", f"{corrected:.2f}"))
     headers = ("arm", "stopped after seed", "p value then", "corrected for six arms and nine looks")
+    return table(headers, rows)
+
+
+def _processor() -> str:
+    """Of the arm whose pair in one seed is of two processors: its last look, and what it would be otherwise."""
+    sweep = read_sweep(_OTHER_PROCESSOR / "sweep.yaml")
+    first, arm = sweep.arms
+    (seed,) = sweep.seeds
+    last = read_looks(FOLDERS)[arm][-1]
+    level = LEVEL / (len(read_sweep(ROOT / "examples" / "study.yaml").arms) - 1)
+    seeds = range(FIRST_SEED, last.seed + 1)
+    variants = (
+        ("as planned", read_areas(*FOLDERS), seeds),
+        ("both of one processor", read_areas(*FOLDERS, _OTHER_PROCESSOR), seeds),
+        ("without this seed", read_areas(*FOLDERS), [one for one in seeds if one != seed]),
+    )
+    rows = []
+    for name, area, counted in variants:
+        differences = np.array([area[arm, one] - area[first, one] for one in counted])
+        of_seed = f"{100 * (area[arm, seed] - area[first, seed]):+.1f}" if seed in counted else ""
+        interval = mean_interval(differences, 1 - level)
+        in_all = in_points(float(differences.mean()), interval)
+        rows.append((f"{arm}, {name}", of_seed, f"{len(differences)}", in_all))
+    headers = (
+        "arm, and which runs count",
+        f"difference in seed {seed}",
+        "n",
+        "difference (corrected interval) [points]",
+    )
     return table(headers, rows)
