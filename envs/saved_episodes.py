@@ -14,11 +14,15 @@ _AS_THEY_ARE = ("goal", "next_goals", "time_limit", "elapsed", "memory")
 
 
 def saved_state(own: Arrays) -> dict[str, Any]:
-    """Copies of what is needed, the actions up to the longest episode's."""
-    longest = int(own.elapsed.max())
+    """Copies of what is needed, the actions up to the longest episode's; beyond its own end, an episode has zeros.
+
+    Otherwise, the actions of earlier episodes would be there, which a resumed run doesn't know.
+    """
+    actions = own.action_log[:, : int(own.elapsed.max())].copy()  # [E, longest, 4]
+    actions[np.arange(actions.shape[1]) >= own.elapsed[:, None]] = 0.0
     return {
         **{name: getattr(own, name).copy() for name in ("obs", *_AS_THEY_ARE)},
-        "action_log": own.action_log[:, :longest].copy(),
+        "action_log": actions,
     }
 
 

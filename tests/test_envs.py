@@ -128,11 +128,16 @@ def test_running_episodes_are_rebuilt_exactly(goal_lists: GoalLists) -> None:
         envs.reset()
         run(envs, actions[:30])
         state = envs.state_dict()
-        expected = run(envs, actions[30:])
+        expected = run(envs, actions[30:40])
+        later = envs.state_dict()
+        expected += run(envs, actions[40:])
     with make(goal_lists, workers=1, **options) as envs:
         obs = envs.load_state_dict(state)
         np.testing.assert_array_equal(obs.reshape(6, 39), state["obs"])
-        assert_equal_steps(expected, run(envs, actions[30:]))
+        steps = run(envs, actions[30:40])
+        for name, value in envs.state_dict().items():  # what the next checkpoint holds
+            np.testing.assert_array_equal(value, later[name], err_msg=name)
+        assert_equal_steps(expected, steps + run(envs, actions[40:]))
 
 
 def workers() -> list:
