@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from configs.errors import UsageError
 from sweeps.backends import Backend
-from sweeps.execution import stop_leftover
+from sweeps.execution import Lost, Patience, stop_leftover
 from sweeps.runs import Run
 from training.stop_signals import StopRequested, StopSignals
 
@@ -47,6 +47,28 @@ def work_off(
     return failed, False
 
 
+class _Losses:
+    """Runs whose jobs were lost, which are begun again as long as they get on."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = {run.name: run for run in runs}
+        self._patience = {run.name: Patience(run) for run in runs}
+
+    def sort(self, ended: Mapping[str, str | None]) -> tuple[list[Run], dict[str, str]]:
+        """Those to begin again; name -> why, of those that failed."""
+        again: list[Run] = []
+        failed: dict[str, str] = {}
+        for name, why in ended.items():
+            patience = self._patience[name]
+            if not isinstance(why, Lost):
+                failed.update({} if why is None else {name: why})
+            elif patience.after_a_kill():
+                again.append(self._runs[name])
+            else:
+                failed[name] = f"{why}; {patience.fruitless + 1} times without getting on"
+        return again, failed
+
+
 def _submit(run: Run, backend: Backend, alone: bool) -> bool:
     """Whether the backend took the run. Next to others, a refusal is a limit: there may be room later."""
     try:
@@ -67,7 +89,7 @@ def _work_off(
     failed: dict[str, str],
 ) -> None:
     waiting = deque(run for run in runs if run.state != "done")
-    under_way, full = 0, False
+    under_way, full, losses = 0, False, _Losses(runs)
     try:
         while waiting or under_way:
             signals.check()
@@ -79,7 +101,9 @@ def _work_off(
             ended = backend.finished()
             under_way -= len(ended)
             full = full and not ended
-            failed.update({name: why for name, why in ended.items() if why is not None})
+            again, wrong = losses.sort(ended)
+            waiting.extendleft(again)
+            failed.update(wrong)
             show(failed)
             if not ended:
                 time.sleep(_POLL_S)

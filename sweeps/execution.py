@@ -26,6 +26,29 @@ _POLL_S = 0.2
 _TRIES_WITHOUT_PROGRESS = 3
 
 
+class Lost(str):
+    """Why a run ended whose job, or the node that it was on, is gone: it may be begun again."""
+
+
+class Patience:
+    """With a run that is killed again and again, as long as it gets on in between.
+
+    Attributes:
+        fruitless: tries in a row that have added no row to its metrics; the first try doesn't count.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._rows = run, -1
+        self.fruitless = 0
+
+    def after_a_kill(self) -> bool:
+        """Take note that the run was killed. Returns whether another try is worth it."""
+        rows = len(read_rows(self._run.folder / "metrics.csv"))
+        self.fruitless = self.fruitless + 1 if rows <= self._rows else 0
+        self._rows = max(self._rows, rows)
+        return self.fruitless < _TRIES_WITHOUT_PROGRESS
+
+
 def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> str | None:
     """Begin a run or go on with it until it is done; returns why it is not, `None` if it is.
 
@@ -38,7 +61,7 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> s
         place: name of this machine or node, for the log.
         stopping: asked several times a second; once it says yes, the run saves and ends.
     """
-    rows, fruitless = -1, 0
+    patience = Patience(run)
     while not stopping():
         _wait_for_others(run, stopping)
         if run.state == "done":
@@ -52,14 +75,11 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> s
             break
         if run.state in ("running", "done"):  # another process was quicker
             continue
-        now = len(read_rows(run.folder / "metrics.csv"))
-        fruitless = fruitless + 1 if now <= rows else 0
-        rows = max(rows, now)
         if not _was_killed(code):
             return f"{_last_line(run)} (exit code {code}; log: {run.log})"
-        if fruitless >= _TRIES_WITHOUT_PROGRESS:
+        if not patience.after_a_kill():
             return (
-                f"killed by signal {code - 128 if code > 128 else -code}, {fruitless + 1} times without getting on "
+                f"killed by signal {code - 128 if code > 128 else -code}, {patience.fruitless + 1} times without getting on "
                 f"(out of memory?); it said last: {_last_line(run)} (log: {run.log})"
             )
     return "stopped"

@@ -22,11 +22,13 @@ import sweep
 from machine.interpreter import this_python
 from sweeps.backends import make_backend
 from sweeps.definition import read_sweep
+from sweeps.driver import work_off
 from sweeps.execution import BEGUN, execute
 from sweeps.runs import Run, runs_of
 from tests.stress.clusters import HEAD, OTHER, has_slurm, one_node_slurm
 from tests.stress.sweeps import ARMS, KINDS, Backend, disturb_sweep, run_undisturbed
 from training.run_lock import is_locked, lock_run
+from training.stop_signals import StopSignals
 
 ENDLESS = ARMS.format(steps=10**6, seeds=[1])
 
@@ -173,33 +175,33 @@ def test_a_cluster_that_does_not_answer_gets_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @needs_slurm
-def test_a_job_of_slurm_that_leaves_no_result_is_named(
+def test_a_run_whose_job_of_slurm_is_killed_gets_another_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This Slurm keeps no accounts of jobs that have ended."""
+    """The job leaves no result, and this Slurm keeps no accounts of jobs that have ended."""
     monkeypatch.setattr("sweeps.backends.slurm._LOOK_S", 0.5)
     monkeypatch.setattr("sweeps.backends.slurm._LATE_S", 3.0)
-    file, out = tmp_path / "endless.yaml", tmp_path / "out"
-    file.write_text(ENDLESS)
+    file, out = tmp_path / "short.yaml", tmp_path / "out"
+    file.write_text(ARMS.format(steps=1_000, seeds=[1]))
     run = runs_of(read_sweep(file), out)[0]
-    with one_node_slurm(tmp_path / "cluster") as environment:
-        monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
-        backend = make_backend("slurm", 1, 1, out=out)
-        try:
-            backend.submit(run)
-            wait_until(lambda: rows_written(run.folder) > 1)
-            assert backend.finished() == {}
+    killed: list[psutil.Process] = []
+
+    def kill_once(failed: object) -> None:
+        if not killed and rows_written(run.folder) > 1:
             for process in psutil.process_iter(["cmdline"]):  # the job, and the run
                 if str(out) in str(process.info["cmdline"]):
                     process.kill()
-            ended: dict[str, str | None] = {}
-            wait_until(lambda: bool(ended.update(backend.finished()) or ended))
-        finally:
-            backend.stop()
-    assert ended.keys() == {run.name}
-    assert f"its job was killed, or its node is gone (Slurm's job 1; logs: {out}" in str(
-        ended[run.name]
-    )
+                    killed.append(process)
+
+    with one_node_slurm(tmp_path / "cluster") as environment, StopSignals() as signals:
+        monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
+        backend = make_backend("slurm", 1, 1, out=out)
+        assert work_off([run], backend, 1, signals, kill_once) == ({}, False)
+    assert killed
+    assert run.state == "done"
+    assert run.log.read_text().count(BEGUN) == 2
+    assert len(list(out.glob("slurm/*/*_result.pkl"))) == 1
+    assert len(list(out.glob("slurm/*/*_submission.sh"))) == 2
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from configs.errors import UsageError
 from sweeps.console import live_table
 from sweeps.definition import Sweep
 from sweeps.driver import work_off
+from sweeps.execution import Lost
 from sweeps.runs import Run, runs_of
 from training.stop_signals import StopSignals
 
@@ -67,6 +68,28 @@ def test_a_stopped_sweep_still_says_what_had_failed(tmp_path: Path) -> None:
         done = work_off(runs_of(SWEEP, tmp_path), cluster, 2, signals, ctrl_c_three_times)
     assert done == ({"a-seed1": "error: something is wrong"}, True)
     assert cluster.stopped
+
+
+def test_a_run_whose_job_is_lost_is_begun_again_as_long_as_it_gets_on(tmp_path: Path) -> None:
+    """Six times the first run gets on, then never; the cluster takes one run at a time."""
+
+    class Losing(Limited):
+        def finished(self) -> dict[str, str | None]:
+            (name,) = super().finished()
+            if name != first.name:
+                return {name: None}
+            rows = min(self.ended.count(name), 6)
+            first.folder.mkdir(parents=True, exist_ok=True)
+            (first.folder / "metrics.csv").write_text("env_steps\n" + "100\n" * rows)
+            return {name: Lost("its node is gone")}
+
+    first, *others = runs_of(SWEEP, tmp_path)[:3]
+    cluster = Losing(1)
+    with StopSignals() as signals:
+        failed, stopped = work_off([first, *others], cluster, 3, signals, lambda failed: None)
+    assert failed == {first.name: "its node is gone; 4 times without getting on"}
+    assert not stopped
+    assert cluster.ended == [first.name] * 9 + [run.name for run in others]
 
 
 def test_a_cluster_that_takes_no_run_ends_the_sweep(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sweeps.runs import Run
 
 BackendName = Literal["local", "ray", "slurm"]
 Outcomes = dict[str, str | None]
-"""Name of a run -> why it failed, in one line; `None` if it is done."""
+"""Name of a run -> why it failed, in one line; `None` if it is done. `sweeps.execution.Lost`: it may be begun again."""
 
 
 class Backend(Protocol):

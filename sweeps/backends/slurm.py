@@ -21,7 +21,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import UsageError, one_line
-from sweeps.execution import execute
+from sweeps.execution import Lost, execute
 from sweeps.runs import Run
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class SlurmBackend:
         }
         for name in ended:
             del self._jobs[name]
+            self._missing.pop(name, None)  # the run may get another job
         return ended
 
     def _look_at_queue(self) -> None:
@@ -175,7 +176,7 @@ def _outcome(job: Any) -> str | None:
     """Of a job that has left its result, or the queue without one."""
     logs = f"Slurm's job {job.job_id}; logs: {job.paths.folder}"
     if not job.paths.result_pickle.exists():
-        return f"its job was killed, or its node is gone ({logs})"
+        return Lost(f"its job was killed, or its node is gone ({logs})")
     try:
         outcome: str | None = job.result()
         return outcome

@@ -134,8 +134,9 @@ def _soak(folder: Path, command: StressCommand) -> dict[str, Any]:
 
 
 def _sweeps(folder: Path, command: StressCommand) -> dict[str, Any]:
-    """Two arms with three seeds, of two thousand steps."""
-    calm = run_undisturbed(folder / "undisturbed", seeds=[1, 2, 3], steps=2_000)
+    """Two arms of two thousand steps, with so many seeds that the sweep outlives the kills."""
+    seeds = range(1, command.count // 2 + 3)
+    calm = run_undisturbed(folder / "undisturbed", seeds, steps=2_000)
     kinds = random_kinds(command.backend, command.count, command.seed)
     found = disturb_sweep(
         folder, calm, command.backend, kinds, seed=command.seed, longest_wait_s=12.0

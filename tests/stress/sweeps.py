@@ -47,6 +47,7 @@ lets the runs save; a run; the driver by SIGKILL. It is started again after both
 _LONGEST_S = 900.0
 _QUEUED_AGAIN_S = 60.0
 _OFF_THE_NODE_S = 10.0
+_LAST_LINES = 20
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Found:
     places: dict[str, int] = field(default_factory=dict)
     saved: int = 0
     """How often a run that was asked to stop has said that it saved."""
+    said: list[str] = field(default_factory=list)
+    """What a sweep that ended wrong said last."""
 
 
 def run_undisturbed(folder: Path, seeds: Sequence[int], steps: int) -> Path:
@@ -138,6 +141,7 @@ def disturb_sweep(
     for wrong in [*driver.wrong, code]:
         if wrong != 0:
             found.failures.append(f"the sweep ended with {wrong}")
+            found.said = (folder / "driver.log").read_text().splitlines()[-_LAST_LINES:]
             return found
     for one, other in zip(runs_of(read_sweep(file), calm), runs, strict=True):
         found.differences += [
@@ -270,8 +274,10 @@ def _warn_a_job(environment: Mapping[str, str]) -> bool:
     for job in running:
         subprocess.run(["scancel", "--signal=USR2", job], env=environment, check=False)
         ends = time.monotonic() + _QUEUED_AGAIN_S
-        while job not in jobs("PENDING") and time.monotonic() < ends:
+        while job in jobs("RUNNING,COMPLETING") and time.monotonic() < ends:
             time.sleep(0.2)
+        if job not in jobs("PENDING"):  # warned before it listened, or cancelled: it is gone
+            continue
         # By itself, Slurm lets it wait for two minutes. At once is too early: the node still refuses the job
         # that it has just ended ("Job credential revoked").
         time.sleep(_OFF_THE_NODE_S)
