@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from configs.errors import UsageError
+from machine.console import say
 from sweeps.backends import Backend
 from sweeps.execution import Lost, Patience, stop_leftover
 from sweeps.runs import Run
@@ -35,7 +36,7 @@ def work_off(
         name -> why, of the runs that failed; whether a signal has come before all had ended, and the runs have saved.
 
     Raises:
-        UsageError: the backend takes no run at all.
+        UsageError: the backend takes not one run.
     """
     failed: dict[str, str] = {}
     try:
@@ -50,34 +51,37 @@ def work_off(
 class _Losses:
     """Runs whose jobs were lost, which are begun again as long as they get on."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = {run.name: run for run in runs}
-        self._patience = {run.name: Patience(run) for run in runs}
+        self._patience = {name: Patience(run) for name, run in self._runs.items()}
 
     def sort(self, ended: Mapping[str, str | None]) -> tuple[list[Run], dict[str, str]]:
         """Those to begin again; name -> why, of those that failed."""
         again: list[Run] = []
         failed: dict[str, str] = {}
         for name, why in ended.items():
-            patience = self._patience[name]
+            run = self._runs[name]
+            if why is None or (isinstance(why, Lost) and run.state == "done"):
+                continue
             if not isinstance(why, Lost):
-                failed.update({} if why is None else {name: why})
-            elif patience.after_a_kill():
-                again.append(self._runs[name])
+                failed[name] = why
+                continue
+            enough = self._patience[name].after_a_kill()
+            if enough is None:
+                say(f"{name}: {why}; it is begun again")
+                again.append(run)
             else:
-                failed[name] = f"{why}; {patience.fruitless + 1} times without getting on"
+                failed[name] = f"{why}, {enough}"
         return again, failed
 
 
-def _submit(run: Run, backend: Backend, alone: bool) -> bool:
-    """Whether the backend took the run. Next to others, a refusal is a limit: there may be room later."""
+def _refusal(run: Run, backend: Backend) -> str | None:
+    """Why the backend does not take the run; `None` if it does."""
     try:
         backend.submit(run)
-    except UsageError:
-        if alone:
-            raise
-        return False
-    return True
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _work_off(
@@ -89,15 +93,22 @@ def _work_off(
     failed: dict[str, str],
 ) -> None:
     waiting = deque(run for run in runs if run.state != "done")
-    under_way, full, losses = 0, False, _Losses(runs)
+    under_way, full, taken, losses = 0, False, False, _Losses(waiting)
     try:
         while waiting or under_way:
             signals.check()
             while waiting and under_way < jobs and not full:
-                full = not _submit(waiting[0], backend, alone=not under_way)
-                if not full:
+                refusal = _refusal(waiting[0], backend)
+                if refusal is None:
                     waiting.popleft()
-                    under_way += 1
+                    under_way, taken = under_way + 1, True
+                    continue
+                signals.check()  # a Ctrl-C also reaches sbatch
+                if not taken:
+                    raise UsageError(refusal)
+                full = bool(under_way)  # next to others, a limit: there may be room later
+                if not full:
+                    failed[waiting.popleft().name] = refusal
             ended = backend.finished()
             under_way -= len(ended)
             full = full and not ended

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGUN = "=== "
 """Begins the line of a log that says when, where and how the run was begun or resumed."""
 _POLL_S = 0.2
-_TRIES_WITHOUT_PROGRESS = 3
+_FRUITLESS_TRIES = 4
 
 
 class Lost(str):
@@ -31,22 +31,26 @@ class Lost(str):
 
 
 class Patience:
-    """With a run that is killed again and again, as long as it gets on in between.
-
-    Attributes:
-        fruitless: tries in a row that have added no row to its metrics; the first try doesn't count.
-    """
+    """With a run that is killed again and again: it may be, as long as it gets on in between."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._rows = run, -1
-        self.fruitless = 0
+        self._run, self._rows, self._fruitless = run, _rows(run), 0
 
-    def after_a_kill(self) -> bool:
-        """Take note that the run was killed. Returns whether another try is worth it."""
-        rows = len(read_rows(self._run.folder / "metrics.csv"))
-        self.fruitless = self.fruitless + 1 if rows <= self._rows else 0
+    def after_a_kill(self) -> str | None:
+        """Take note that the run was killed; returns why it is given up, `None` if it is tried again."""
+        rows = _rows(self._run)
+        self._fruitless = 0 if rows > self._rows else self._fruitless + 1
         self._rows = max(self._rows, rows)
-        return self.fruitless < _TRIES_WITHOUT_PROGRESS
+        if self._fruitless < _FRUITLESS_TRIES:
+            return None
+        return (
+            f"{self._fruitless} times without getting on (out of memory?); "
+            f"it said last: {_last_line(self._run)} (log: {self._run.log})"
+        )
+
+
+def _rows(run: Run) -> int:
+    return len(read_rows(run.folder / "metrics.csv"))
 
 
 def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> str | None:
@@ -77,11 +81,9 @@ def execute(run: Run, cores: int, place: str, stopping: Callable[[], bool]) -> s
             continue
         if not _was_killed(code):
             return f"{_last_line(run)} (exit code {code}; log: {run.log})"
-        if not patience.after_a_kill():
-            return (
-                f"killed by signal {code - 128 if code > 128 else -code}, {patience.fruitless + 1} times without getting on "
-                f"(out of memory?); it said last: {_last_line(run)} (log: {run.log})"
-            )
+        enough = patience.after_a_kill()
+        if enough is not None:
+            return f"killed by signal {code - 128 if code > 128 else -code}, {enough}"
     return "stopped"
 
 
@@ -106,6 +108,8 @@ def _wait_for_others(run: Run, stopping: Callable[[], bool]) -> None:
 
 def _last_line(run: Run) -> str:
     """What a failed run said last since it was begun or resumed: its error."""
+    if not run.log.is_file():
+        return "nothing"
     said = run.log.read_text(encoding="utf-8", errors="replace").rpartition(BEGUN)[2]
     lines = [line for line in said.splitlines()[1:] if line.strip()]
     return lines[-1] if lines else "nothing"

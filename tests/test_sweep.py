@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -132,7 +133,7 @@ def test_a_run_that_is_killed_before_it_gets_anywhere_is_given_up(tmp_path: Path
     assert why.startswith("killed by signal ")
     assert ", 4 times without getting on (out of memory?); it said last: nothing (log: " in why
     assert f"log: {run.log}" in why
-    assert run.log.read_text().count(BEGUN) == 4  # and three more without progress
+    assert run.log.read_text().count(BEGUN) == 4
 
 
 def _execute_with_a_second(run: Run) -> str | None:
@@ -175,8 +176,9 @@ def test_a_cluster_that_does_not_answer_gets_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @needs_slurm
-def test_a_run_whose_job_of_slurm_is_killed_gets_another_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("harm", ["kill", "cancel"])
+def test_a_run_whose_job_of_slurm_is_lost_gets_another_job(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The job leaves no result, and this Slurm keeps no accounts of jobs that have ended."""
     monkeypatch.setattr("sweeps.backends.slurm._LOOK_S", 0.5)
@@ -184,22 +186,31 @@ def test_a_run_whose_job_of_slurm_is_killed_gets_another_job(
     file, out = tmp_path / "short.yaml", tmp_path / "out"
     file.write_text(ARMS.format(steps=1_000, seeds=[1]))
     run = runs_of(read_sweep(file), out)[0]
-    killed: list[psutil.Process] = []
+    harmed: list[str] = []
 
-    def kill_once(failed: object) -> None:
-        if not killed and rows_written(run.folder) > 1:
-            for process in psutil.process_iter(["cmdline"]):  # the job, and the run
-                if str(out) in str(process.info["cmdline"]):
+    def harm_once(failed: object) -> None:
+        if harmed or rows_written(run.folder) < 2:
+            return
+        harmed.append(harm)
+        if harm == "cancel":  # as preemption does: the run saves
+            subprocess.run(["scancel", "1"], check=True)
+            return
+        for process in psutil.process_iter(["cmdline"]):  # the job, and the run
+            if str(out) in str(process.info["cmdline"]):
+                with suppress(psutil.NoSuchProcess):  # gone with the one before
                     process.kill()
-                    killed.append(process)
 
     with one_node_slurm(tmp_path / "cluster") as environment, StopSignals() as signals:
         monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
+        monkeypatch.setenv("SQUEUE_STATES", "SUSPENDED")  # a user's own filter
         backend = make_backend("slurm", 1, 1, out=out)
-        assert work_off([run], backend, 1, signals, kill_once) == ({}, False)
-    assert killed
+        assert work_off([run], backend, 1, signals, harm_once) == ({}, False)
+    assert harmed
+    said = capsys.readouterr().out
+    assert "dendrites-seed1: its job was killed, or its node is gone (Slurm's job 1; logs: " in said
     assert run.state == "done"
     assert run.log.read_text().count(BEGUN) == 2
+    assert run.log.read_text().count("stopped; saved") == (harm == "cancel")
     assert len(list(out.glob("slurm/*/*_result.pkl"))) == 1
     assert len(list(out.glob("slurm/*/*_submission.sh"))) == 2
 
@@ -220,6 +231,16 @@ def test_a_slurm_that_does_not_answer_gets_one_line(
     done = in_process(sweep.main, file, "--out", tmp_path / "out", "--backend", "slurm")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --backend slurm: Slurm doesn't answer (")
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_cluster_of_slurm_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "arms.yaml"
+    file.write_text(ENDLESS)
+    flags = ["--backend", "slurm", "--slurm", "clusters=other"]
+    done = in_process(sweep.main, file, "--out", tmp_path / "out", *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --slurm clusters: only the cluster here can be watched")
     assert done.stderr.count("\n") == 1
 
 

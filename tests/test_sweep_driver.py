@@ -33,6 +33,8 @@ class Limited:
         self.most = max(self.most, len(self.under_way))
 
     def finished(self) -> dict[str, str | None]:
+        if not self.under_way:
+            return {}
         self.ended.append(self.under_way.pop(0))
         return {self.ended[-1]: None}
 
@@ -70,26 +72,71 @@ def test_a_stopped_sweep_still_says_what_had_failed(tmp_path: Path) -> None:
     assert cluster.stopped
 
 
-def test_a_run_whose_job_is_lost_is_begun_again_as_long_as_it_gets_on(tmp_path: Path) -> None:
-    """Six times the first run gets on, then never; the cluster takes one run at a time."""
+class Losing(Limited):
+    """Loses every job of the first run, which gets on in the first so many of them."""
 
-    class Losing(Limited):
-        def finished(self) -> dict[str, str | None]:
-            (name,) = super().finished()
-            if name != first.name:
-                return {name: None}
-            rows = min(self.ended.count(name), 6)
-            first.folder.mkdir(parents=True, exist_ok=True)
-            (first.folder / "metrics.csv").write_text("env_steps\n" + "100\n" * rows)
-            return {name: Lost("its node is gone")}
+    def __init__(self, limit: int, first: Run, fruitful: int) -> None:
+        super().__init__(limit)
+        self.first, self.fruitful = first, fruitful
 
+    def finished(self) -> dict[str, str | None]:
+        ended = super().finished()
+        name = self.first.name
+        if name not in ended:
+            return ended
+        rows = min(self.ended.count(name), self.fruitful)
+        self.first.folder.mkdir(parents=True, exist_ok=True)
+        (self.first.folder / "metrics.csv").write_text("env_steps\n" + "100\n" * rows)
+        return {name: Lost("its node is gone")}
+
+
+def test_a_run_whose_job_is_lost_is_begun_again_as_long_as_it_gets_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, *others = runs_of(SWEEP, tmp_path)[:3]
-    cluster = Losing(1)
+    cluster = Losing(1, first, fruitful=6)
     with StopSignals() as signals:
         failed, stopped = work_off([first, *others], cluster, 3, signals, lambda failed: None)
-    assert failed == {first.name: "its node is gone; 4 times without getting on"}
+    assert failed == {
+        first.name: "its node is gone, 4 times without getting on (out of memory?); "
+        f"it said last: nothing (log: {first.log})"
+    }
     assert not stopped
-    assert cluster.ended == [first.name] * 9 + [run.name for run in others]
+    assert cluster.ended == [first.name] * 10 + [run.name for run in others]
+    said = capsys.readouterr().out
+    assert said.splitlines() == [f"{first.name}: its node is gone; it is begun again"] * 9
+
+
+def test_a_run_that_is_done_needs_no_other_job(tmp_path: Path) -> None:
+    """It was lost between its report and its result."""
+
+    class Late(Losing):
+        def finished(self) -> dict[str, str | None]:
+            ended = super().finished()
+            (self.first.folder / "report.json").write_text("{}")
+            return ended
+
+    (first,) = runs_of(SWEEP, tmp_path)[:1]
+    with StopSignals() as signals:
+        done = work_off([first], Late(1, first, 1), 1, signals, lambda failed: None)
+    assert done == ({}, False)
+
+
+def test_a_refusal_after_the_first_run_was_taken_is_one_run_s_failure(tmp_path: Path) -> None:
+    class Closing(Losing):
+        """Takes nothing more after its first job."""
+
+        def submit(self, run: Run) -> None:
+            if self.ended:
+                raise UsageError("sbatch refuses it: the partition is down")
+            super().submit(run)
+
+    first, other = runs_of(SWEEP, tmp_path)[:2]
+    with StopSignals() as signals:
+        cluster = Closing(1, first, 1)
+        done = work_off([first, other], cluster, 2, signals, lambda failed: None)
+    why = "sbatch refuses it: the partition is down"
+    assert done == ({first.name: why, other.name: why}, False)
 
 
 def test_a_cluster_that_takes_no_run_ends_the_sweep(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ and the sweep's folder under the same paths.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import signal
@@ -51,7 +52,8 @@ class SlurmBackend:
         options: of sbatch, such as partition and account.
 
     Raises:
-        UsageError: submitit isn't installed, this machine has no Slurm, or its Slurm doesn't answer.
+        UsageError: submitit isn't installed, this machine has no Slurm, its Slurm doesn't answer, or the jobs are
+            meant for another cluster.
     """
 
     def __init__(
@@ -63,6 +65,10 @@ class SlurmBackend:
             raise UsageError(
                 "--backend slurm: submitit isn't installed; pip install '.[slurm]', or use --backend local"
             ) from error
+        if "clusters" in options:
+            raise UsageError(
+                "--slurm clusters: only the cluster here can be watched; start the sweep on a machine of the other one"
+            )
         if shutil.which("sbatch") is None:
             raise UsageError(
                 "--backend slurm: no sbatch here; start the sweep on a machine that submits jobs to Slurm"
@@ -113,9 +119,13 @@ class SlurmBackend:
             for name, job in self._jobs.items()
             if job.paths.result_pickle.exists() or self._missing.get(name, late) < late
         }
-        for name in ended:
-            del self._jobs[name]
-            self._missing.pop(name, None)  # the run may get another job
+        for name, outcome in ended.items():
+            job = self._jobs.pop(name)
+            self._missing.pop(name, None)
+            if isinstance(
+                outcome, Lost
+            ):  # the run may get another job; should this one be there yet, it saves
+                _scancel([job.job_id])
         return ended
 
     def _look_at_queue(self) -> None:
@@ -155,7 +165,11 @@ class _Job:
         with ThreadPoolExecutor(1) as pool:  # in a thread, so that `checkpoint` can wait for it
             outcome = pool.submit(execute, self.run, self.cores, platform.node(), stop.is_set)
             self._under_way = stop, outcome
-            return outcome.result()
+            why = outcome.result()
+        if why is not None and stop.is_set():
+            # Cancelled, or it has to make room: without a result, for the same job may be queued again.
+            raise SystemExit(why)
+        return why
 
     def checkpoint(self) -> DelayedSubmission:
         """Let the run save; returns what to go on with when the job is queued again.
@@ -197,8 +211,12 @@ def _cancel(prefix: str) -> None:
             own = [job for job, name in _squeue() if name.startswith(prefix)]
             if not own:
                 return
-            subprocess.run(["scancel", *own], check=False, capture_output=True)
+            _scancel(own)
         time.sleep(1)
+
+
+def _scancel(jobs: list[str]) -> None:
+    subprocess.run(["scancel", *jobs], check=False, capture_output=True)
 
 
 class _NoAnswer(Exception):
@@ -211,9 +229,12 @@ def _squeue() -> list[tuple[str, str]]:
     Raises:
         _NoAnswer: squeue fails, or takes too long.
     """
+    # A user's own filters would hide jobs.
+    everything = {key: value for key, value in os.environ.items() if not key.startswith("SQUEUE_")}
     try:
         done = subprocess.run(
-            ["squeue", "--me", "--noheader", "--format=%i %j"],
+            ["squeue", "--me", "--all", "--noheader", "--format=%i %j"],
+            env=everything,
             check=True,
             capture_output=True,
             text=True,

@@ -262,7 +262,10 @@ def _kill_a_node(nodes: RayNodes) -> bool:
 
 
 def _warn_a_job(environment: Mapping[str, str]) -> bool:
-    """What Slurm sends some seconds before a job's time is over; the job is queued again, and begins soon."""
+    """What Slurm sends some seconds before a job's time is over; the job is queued again, and begins soon.
+
+    In its first second, a job doesn't listen yet, and is lost.
+    """
 
     def jobs(state: str) -> list[str]:
         command = ["squeue", "-h", "-t", state, "-o", "%i"]
@@ -276,7 +279,7 @@ def _warn_a_job(environment: Mapping[str, str]) -> bool:
         ends = time.monotonic() + _QUEUED_AGAIN_S
         while job in jobs("RUNNING,COMPLETING") and time.monotonic() < ends:
             time.sleep(0.2)
-        if job not in jobs("PENDING"):  # warned before it listened, or cancelled: it is gone
+        if job not in jobs("PENDING"):  # lost, or cancelled by a new driver
             continue
         # By itself, Slurm lets it wait for two minutes. At once is too early: the node still refuses the job
         # that it has just ended ("Job credential revoked").
