@@ -40,7 +40,13 @@ def cluster() -> Iterator[None]:
     pytest.importorskip("ray")
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _system_config={"worker_niceness": 0},  # by default its workers starve next to other tests
+    )
     assert connect_ray(None, "", "") is ray  # the one that is there
     yield
     ray.shutdown()

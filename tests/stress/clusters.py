@@ -55,6 +55,7 @@ def two_ray_nodes(folder: Path) -> Iterator[RayNodes]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_health_check_period_ms": "1000",  # a dead node is noticed within seconds
         "RAY_health_check_failure_threshold": "3",
+        "RAY_worker_niceness": "0",  # by default its workers starve next to other tests
     }
     ray = str(Path(sys.executable).parent / "ray")
     nodes: list[psutil.Popen] = []
