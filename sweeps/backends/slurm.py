@@ -122,10 +122,8 @@ class SlurmBackend:
         for name, outcome in ended.items():
             job = self._jobs.pop(name)
             self._missing.pop(name, None)
-            if isinstance(
-                outcome, Lost
-            ):  # the run may get another job; should this one be there yet, it saves
-                _scancel([job.job_id])
+            if isinstance(outcome, Lost):  # the run may get another one
+                _scancel([job.job_id])  # should it be there yet, it saves
         return ended
 
     def _look_at_queue(self) -> None:
